@@ -1,0 +1,158 @@
+// Package event defines what a record, a batch of records, a position and a
+// finding are, and who owns their memory. It imports nothing of ours.
+package event
+
+import (
+	"net/netip"
+	"unsafe"
+)
+
+// Event is one record: what one sensor said about one transaction.
+//
+// Strings and slices in an Event, and the column structs it points to, belong
+// to the Batch that holds it. They are valid until that Batch is released. Code
+// that keeps one longer clones it. After the source has shared the batch, nobody
+// writes to an Event.
+type Event struct {
+	Time    int64 // Unix nanoseconds of the transaction's start
+	End     int64 // when its bytes had moved: Time + duration; Time if the duration is unknown
+	Written int64 // when the sensor wrote it: _write_ts, EVE timestamp; End where the record does not say
+
+	Set    Columns // which columns the record had
+	Kind   Kind
+	Sensor Sensor
+	Proto  Proto
+	Flags  Flags
+	// Outcome of the attempt, for KindConn.
+	Outcome Outcome
+
+	VLAN, InnerVLAN uint16 // part of the identity of an address; 0 if none
+
+	Orig, Resp Host // originator opened the connection, responder answered
+
+	UID         string // Zeek uid; Suricata flow_id in decimal
+	TxID        uint64 // Suricata tx_id
+	CommunityID string // as the sensor wrote it; see package function CommunityID
+	ConnHash    uint64 // of addresses, ports, protocol and VLANs, the same for both directions and both sensors
+
+	// Source and Offset say where the record begins: for messages and samples.
+	Source int
+	Offset int64
+
+	// The columns of the record's kind. A Suricata alert carries those of its
+	// flow and of its application layer beside its Notice.
+	Conn     *Conn
+	DNS      *DNS
+	TLS      *TLS
+	HTTP     *HTTP
+	File     *File
+	X509     *X509
+	SSH      *SSH
+	RDP      *RDP
+	SMB      *SMB
+	DHCP     *DHCP
+	Notice   *Notice
+	Software *Software
+	Kerberos *Kerberos
+	App      *App
+
+	Extra []Field // columns that somebody asked for by name and that have no field above
+	Raw   []byte  // the record as read, without its newline
+}
+
+// Has reports whether the record had column c.
+func (e *Event) Has(c Column) bool { return e.Set.Has(c) }
+
+// Flags are facts about a record that are not columns of it.
+type Flags uint8
+
+const (
+	// FlagSnapshot marks a cumulative total of a connection that is still open
+	// (conn_long, open_conn and their like). The final row repeats its bytes.
+	FlagSnapshot Flags = 1 << iota
+	// FlagJoined marks a connection that another sensor has reported already.
+	// Baselines and detectors do not count it again.
+	FlagJoined
+	// FlagOneSided marks a connection of which the sensor saw one direction only.
+	FlagOneSided
+	// FlagUnidirectional marks half of a connection (Suricata netflow).
+	FlagUnidirectional
+)
+
+// Host is one end of a connection. The parser gives Addr and Port; for ICMP the
+// ports are type and code.
+type Host struct {
+	Addr  netip.Addr // never with a zone, never IPv4-mapped
+	Port  uint16
+	Scope Scope  // filled by package enrich
+	Hash  uint64 // of Addr and VLANs; picks the shard that owns the host
+}
+
+// Scope says where an address belongs.
+type Scope uint8
+
+const (
+	ScopeUnknown   Scope = iota
+	ScopeLocal           // one of the configured or assumed own networks
+	ScopeExternal        // anywhere else
+	ScopeMulticast       // multicast and broadcast: never a host
+	ScopeSpecial         // unspecified, link-local, loopback
+)
+
+// Field is a column without a place of its own.
+type Field struct {
+	Name, Value string
+}
+
+// Position is how far into a source a consumer has come.
+type Position struct {
+	Source int
+	Offset int64
+}
+
+// String returns b as a string without copying it. The string changes when b
+// does. This is the only use of package unsafe.
+func String(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+
+// HashAddr returns the hash that decides which shard owns a host. It is the
+// same in every process and release, since stored state is keyed by it.
+func HashAddr(a netip.Addr, vlan, inner uint16) uint64 {
+	b := a.As16()
+	lo, hi := le64(b[:8]), le64(b[8:])
+	return mix(mix(hi^0x9e3779b97f4a7c15, lo) ^ uint64(vlan)<<16 ^ uint64(inner))
+}
+
+// mix1 is the finaliser of MurmurHash3 (Appleby, public domain), over the xor
+// of its arguments.
+func mix(xs ...uint64) uint64 {
+	var h uint64
+	for _, x := range xs {
+		h ^= x
+		h ^= h >> 33
+		h *= 0xff51afd7ed558ccd
+		h ^= h >> 33
+		h *= 0xc4ceb9fe1a85ec53
+		h ^= h >> 33
+	}
+	return h
+}
+
+func le64(b []byte) uint64 {
+	_ = b[7]
+	return uint64(b[0]) | uint64(b[1])<<8 | uint64(b[2])<<16 | uint64(b[3])<<24 |
+		uint64(b[4])<<32 | uint64(b[5])<<40 | uint64(b[6])<<48 | uint64(b[7])<<56
+}
+
+// HashConn returns Event.ConnHash: equal for two records exactly when their
+// community ids (with the VLANs) are equal, but for collisions of 64 bits.
+func HashConn(e *Event) uint64 {
+	p := communityPorts(e)
+	a, b := e.Orig, e.Resp
+	a.Port, b.Port = p.orig, p.resp
+	if p.swap(e) {
+		a, b = b, a
+	}
+	ha := HashAddr(a.Addr, e.VLAN, e.InnerVLAN)
+	hb := HashAddr(b.Addr, e.VLAN, e.InnerVLAN)
+	return mix(ha, hb, uint64(a.Port)<<32|uint64(b.Port)<<16|uint64(e.Proto))
+}
