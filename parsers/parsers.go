@@ -4,6 +4,12 @@ package parsers
 
 import "tidewatch/event"
 
+// Options are what every parser can be asked for.
+type Options struct {
+	// Extra names columns, in the sensor's own words, to keep in Event.Extra.
+	Extra []string
+}
+
 // Parser turns the lines of one log file into events. It keeps what the file's
 // header said, so each file has a Parser of its own. It is used by one goroutine.
 type Parser interface {
