@@ -33,7 +33,7 @@ type Event struct {
 	UID         string // Zeek uid; Suricata flow_id in decimal
 	TxID        uint64 // Suricata tx_id
 	CommunityID string // as the sensor wrote it; see package function CommunityID
-	ConnHash    uint64 // of addresses, ports, protocol and VLANs, the same for both directions and both sensors
+	ConnHash    uint64 // of addresses, ports and protocol, the same for both directions and both sensors
 
 	// Source and Offset say where the record begins: for messages and samples.
 	Source int
@@ -118,23 +118,21 @@ func String(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b))
 // same in every process and release, since stored state is keyed by it.
 func HashAddr(a netip.Addr, vlan, inner uint16) uint64 {
 	b := a.As16()
-	lo, hi := le64(b[:8]), le64(b[8:])
-	return mix(mix(hi^0x9e3779b97f4a7c15, lo) ^ uint64(vlan)<<16 ^ uint64(inner))
+	return mix2(mix2(le64(b[8:]), le64(b[:8])), uint64(vlan)<<16|uint64(inner))
 }
 
-// mix1 is the finaliser of MurmurHash3 (Appleby, public domain), over the xor
-// of its arguments.
-func mix(xs ...uint64) uint64 {
-	var h uint64
-	for _, x := range xs {
-		h ^= x
-		h ^= h >> 33
-		h *= 0xff51afd7ed558ccd
-		h ^= h >> 33
-		h *= 0xc4ceb9fe1a85ec53
-		h ^= h >> 33
-	}
-	return h
+// mix2 hashes two words: the finaliser of MurmurHash3 (Appleby, public domain)
+// over the first, with the second added in between, twice.
+func mix2(a, b uint64) uint64 {
+	return fmix(fmix(a+0x9e3779b97f4a7c15) ^ b)
+}
+
+func fmix(h uint64) uint64 {
+	h ^= h >> 33
+	h *= 0xff51afd7ed558ccd
+	h ^= h >> 33
+	h *= 0xc4ceb9fe1a85ec53
+	return h ^ h>>33
 }
 
 func le64(b []byte) uint64 {
@@ -144,15 +142,13 @@ func le64(b []byte) uint64 {
 }
 
 // HashConn returns Event.ConnHash: equal for two records exactly when their
-// community ids (with the VLANs) are equal, but for collisions of 64 bits.
+// community ids are equal, but for collisions of 64 bits. VLANs are not part of
+// it, since one sensor may log them and the other not.
 func HashConn(e *Event) uint64 {
 	p := communityPorts(e)
-	a, b := e.Orig, e.Resp
-	a.Port, b.Port = p.orig, p.resp
+	a, b, pa, pb := e.Orig.Addr, e.Resp.Addr, p.orig, p.resp
 	if p.swap(e) {
-		a, b = b, a
+		a, b, pa, pb = b, a, pb, pa
 	}
-	ha := HashAddr(a.Addr, e.VLAN, e.InnerVLAN)
-	hb := HashAddr(b.Addr, e.VLAN, e.InnerVLAN)
-	return mix(ha, hb, uint64(a.Port)<<32|uint64(b.Port)<<16|uint64(e.Proto))
+	return mix2(mix2(HashAddr(a, 0, 0), HashAddr(b, 0, 0)), uint64(pa)<<32|uint64(pb)<<16|uint64(e.Proto))
 }
