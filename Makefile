@@ -1,0 +1,58 @@
+# Targets for people; .ci/run calls `make test`.
+
+GO     ?= go
+BUILD  := build
+# The duration of each fuzz target of `make fuzz`, and its workers.
+FUZZTIME ?= 30m
+FUZZPROCS ?= 2
+
+.PHONY: all build test lint unit race poison example bench bench-peers eval fuzz clean
+
+all: build
+
+build:
+	$(GO) build -trimpath -o $(BUILD)/tidewatch ./cmd/tidewatch
+
+# What must hold before a change lands.
+test: lint unit race poison example
+
+lint:
+	@files=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$files" || { echo "gofmt would change:"; echo "$$files"; exit 1; }
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+
+unit:
+	$(GO) test ./...
+
+# The parts with goroutines once more, under the race detector.
+race:
+	$(GO) test -race ./event/... ./ingest/... ./internal/pipeline/... ./rules/... ./cmd/...
+
+# Released batches are overwritten, so that a view kept too long shows.
+poison:
+	$(GO) test -tags poison ./event/... ./ingest/... ./parsers/... ./behavior/... ./internal/pipeline/... ./cmd/...
+
+# The README's first command.
+example:
+	$(GO) run ./cmd/tidewatch analyze examples/day
+
+bench:
+	$(GO) test -run '^$$' -bench . -benchmem ./parsers/... ./ingest ./behavior/... ./internal/pipeline
+	$(GO) run ./internal/bench
+
+# Beside other programs; skips those that are not installed.
+bench-peers:
+	$(GO) run ./internal/bench -peers
+
+eval:
+	$(GO) run ./cmd/tidewatch eval --synth --labelled ../shared/data/labelled
+
+fuzz:
+	@set -e; for p in $$($(GO) list ./...); do \
+	  for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
+	    echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -parallel $(FUZZPROCS) $$p; \
+	  done; \
+	done
+
+clean:
+	rm -rf $(BUILD)

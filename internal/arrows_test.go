@@ -1,0 +1,68 @@
+// Package internal_test holds the import arrows of docs/architecture.md.
+package internal_test
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// may lists, for each top-level folder, which folders of ours its packages may
+// import beside their own. Tests may import anything.
+var may = map[string][]string{
+	"event":    {},
+	"parsers":  {"event"},
+	"ingest":   {"event", "parsers"},
+	"enrich":   {"event"},
+	"behavior": {"event"},
+	"rules":    {"event", "behavior"},
+	"outputs":  {"event"},
+	"configs":  {},
+	"examples": {},
+	"pipeline": {"event", "behavior", "rules"}, // internal/pipeline
+	"eval":     {"event"},
+	"synth":    {"event"},
+	"bench":    {"event", "synth"},
+	"cmd":      nil, // everything
+}
+
+func TestImportArrows(t *testing.T) {
+	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "tidewatch/...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range strings.Split(strings.TrimSpace(string(out)), "\n") {
+		pkg, imports, _ := strings.Cut(line, " ")
+		from := room(pkg)
+		if from == "cmd" || from == "shareddata" || from == "internal" {
+			continue
+		}
+		allowed, known := may[from]
+		if !known {
+			t.Errorf("%s is in no room of the architecture: add it to this test and to docs/architecture.md", pkg)
+			continue
+		}
+		for _, imp := range strings.Fields(imports) {
+			if !strings.HasPrefix(imp, "tidewatch/") {
+				if from == "event" && strings.Contains(strings.Split(imp, "/")[0], ".") {
+					t.Errorf("%s imports %s: event has the standard library alone", pkg, imp)
+				}
+				continue
+			}
+			if to := room(imp); to != from && !slices.Contains(allowed, to) {
+				t.Errorf("%s imports %s: %s may import %v", pkg, imp, from, allowed)
+			}
+		}
+	}
+}
+
+// room returns the folder that a package belongs to: below internal, the one
+// there.
+func room(pkg string) string {
+	parts := strings.Split(strings.TrimPrefix(pkg, "tidewatch/"), "/")
+	if parts[0] == "internal" && len(parts) > 1 {
+		return parts[1]
+	}
+	return parts[0]
+}

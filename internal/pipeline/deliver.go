@@ -1,0 +1,102 @@
+package pipeline
+
+import (
+	"cmp"
+	"context"
+	"slices"
+
+	"tidewatch/behavior"
+	"tidewatch/event"
+)
+
+// writeSize is how many findings are collected, at most, before they are
+// written while more results wait.
+const writeSize = 256
+
+// deliver puts the shards' findings into one order, suppresses repetitions and
+// writes the rest. While the sink is down nothing is read: the log files are the
+// queue. While only the store is down, detection goes on.
+type deliver struct {
+	*graph
+	next    uint64           // item that is to be completed next
+	open    map[uint64]*part // items that some shards have done
+	pending []event.Finding  // admitted, not yet written
+}
+
+// part is an item that is not complete.
+type part struct {
+	shards int
+	found  []event.Finding
+	epoch  *epoch
+	cut    []behavior.Record
+}
+
+func newDeliver(r *graph) *deliver {
+	return &deliver{graph: r, next: 1, open: map[uint64]*part{}}
+}
+
+func (d *deliver) run(ctx context.Context) error {
+	for r := range d.results {
+		p := d.open[r.n]
+		if p == nil {
+			p = &part{}
+			d.open[r.n] = p
+		}
+		p.shards++
+		p.found = append(p.found, r.found...)
+		p.cut = append(p.cut, r.cut...)
+		p.epoch = r.epoch
+		for p := d.open[d.next]; p != nil && p.shards == len(d.inputs); p = d.open[d.next] {
+			delete(d.open, d.next)
+			d.next++
+			if err := d.complete(ctx, p); err != nil {
+				return err
+			}
+		}
+		if len(d.pending) >= writeSize || len(d.results) == 0 {
+			if err := d.write(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	if err := d.write(ctx); err != nil {
+		return err
+	}
+	return context.Cause(ctx)
+}
+
+// complete takes an item that each shard has done; all earlier ones are taken.
+func (d *deliver) complete(ctx context.Context, p *part) error {
+	slices.SortStableFunc(p.found, func(a, b event.Finding) int {
+		return cmp.Or(cmp.Compare(a.Time, b.Time), cmp.Compare(a.Rule.ID, b.Rule.ID), cmp.Compare(a.ID, b.ID))
+	})
+	for i := range p.found {
+		if d.Suppression == nil || d.Suppression.Admit(&p.found[i]) {
+			d.pending = append(d.pending, p.found[i])
+		}
+	}
+	if p.epoch == nil {
+		return nil
+	}
+	// Each shard has passed the barrier, so each finding before it is here.
+	if err := d.write(ctx); err != nil {
+		return err
+	}
+	c := &Checkpoint{Epoch: p.epoch.n, Positions: p.epoch.positions, Joined: p.epoch.joined, Entities: p.cut}
+	if d.Suppression != nil {
+		c.Suppression = d.Suppression.Cut()
+	}
+	d.commits <- c // has room: one epoch at a time
+	return nil
+}
+
+func (d *deliver) write(ctx context.Context) error {
+	if len(d.pending) == 0 {
+		return nil
+	}
+	if err := d.Sink.Write(ctx, d.pending); err != nil {
+		return err
+	}
+	d.pending = d.pending[:0]
+	return nil
+}

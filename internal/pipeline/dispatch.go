@@ -1,0 +1,153 @@
+package pipeline
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"tidewatch/event"
+)
+
+// dispatch gives every sequence to every shard, in one order, and cuts epochs.
+// It is the last that writes to an event: after it, sequences are shared.
+type dispatch struct {
+	*graph
+	n         uint64           // of the last item
+	epochs    uint64           // cut so far
+	positions map[int]int64    // by event source
+	clocks    []int64          // by pipeline source; ended ones are removed
+	live      []bool           // by pipeline source
+	clock     int64            // the watermark: no live source is behind it
+	due       <-chan time.Time // the next epoch; nil while one is on its way
+}
+
+func newDispatch(r *graph) *dispatch {
+	d := &dispatch{graph: r, positions: map[int]int64{}, clocks: make([]int64, len(r.Sources)), live: make([]bool, len(r.Sources))}
+	for i := range d.live {
+		d.live[i] = true
+	}
+	return d
+}
+
+// run ends when the sources have ended and the last epoch is committed.
+func (d *dispatch) run(ctx context.Context) {
+	defer func() {
+		for _, c := range d.inputs {
+			close(c)
+		}
+	}()
+	timer := time.NewTimer(d.Interval)
+	defer timer.Stop()
+	if d.Store != nil {
+		d.due = timer.C
+	}
+	for {
+		select {
+		case f, ok := <-d.filled:
+			if !ok {
+				d.last(ctx)
+				return
+			}
+			if !d.take(ctx, f) {
+				return
+			}
+		case <-d.due:
+			d.due = nil
+			if !d.barrier(ctx) {
+				return
+			}
+		case took := <-d.committed:
+			// Committing costs at most about 5 % of the time.
+			timer.Reset(max(d.Interval, 20*took))
+			d.due = timer.C
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// take shares one sequence with the shards.
+func (d *dispatch) take(ctx context.Context, f filled) bool {
+	if f.seq == nil {
+		d.live[f.source] = false
+		d.advance()
+		return true
+	}
+	for _, p := range f.seq.Positions {
+		d.positions[p.Source] = p.Offset
+	}
+	if len(f.seq.Events) == 0 {
+		f.seq.Share(1)
+		f.seq.Release()
+		return true
+	}
+	if d.Joiner != nil {
+		d.Joiner.Join(f.seq.Events)
+	}
+	f.seq.Share(len(d.inputs))
+	if !d.send(ctx, item{seq: f.seq, clock: d.clock}) {
+		return false
+	}
+	// The clock moves after the sequence: its own events may be older.
+	d.clocks[f.source] = max(d.clocks[f.source], f.seq.Clock)
+	d.advance()
+	return true
+}
+
+// advance moves the watermark to the slowest live source.
+func (d *dispatch) advance() {
+	low, any := int64(0), false
+	for i, c := range d.clocks {
+		if d.live[i] && (!any || c < low) {
+			low, any = c, true
+		}
+	}
+	if any {
+		d.clock = max(d.clock, low)
+	}
+}
+
+// barrier ends an epoch.
+func (d *dispatch) barrier(ctx context.Context) bool {
+	d.epochs++
+	e := &epoch{n: d.epochs}
+	for s, off := range d.positions {
+		e.positions = append(e.positions, event.Position{Source: s, Offset: off})
+	}
+	slices.SortFunc(e.positions, func(a, b event.Position) int { return a.Source - b.Source })
+	if d.Joiner != nil {
+		e.joined = d.Joiner.Cut()
+	}
+	return d.send(ctx, item{epoch: e})
+}
+
+// last closes what is open, and commits the last epoch.
+func (d *dispatch) last(ctx context.Context) {
+	if d.Finish && !d.send(ctx, item{finish: true}) {
+		return
+	}
+	if d.Store == nil {
+		return
+	}
+	if d.due == nil { // one epoch at a time
+		select {
+		case <-d.committed:
+		case <-ctx.Done():
+			return
+		}
+	}
+	d.barrier(ctx)
+}
+
+func (d *dispatch) send(ctx context.Context, it item) bool {
+	d.n++
+	it.n = d.n
+	for _, c := range d.inputs {
+		select {
+		case c <- it:
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,160 @@
+package pipeline
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"tidewatch/behavior"
+	"tidewatch/event"
+)
+
+const (
+	// joinTolerance is how far apart two sensors on one link may date the start
+	// of a connection.
+	joinTolerance = 3e9 // nanoseconds
+	// joinSize is how many connections a Joiner remembers at most, twice. A
+	// connection is forgotten once this many others came after it.
+	joinSize = 1 << 17
+)
+
+// Joiner recognises the connection that two sensors on one link report both, by
+// its community id (Event.ConnHash stands for it) and its start. It marks the
+// later record with event.FlagJoined. The zero Joiner is ready.
+//
+// It is called where events have one order, so that its answer does not depend on
+// the number of shards. Its memory is bounded by two generations.
+type Joiner struct {
+	now, old map[joinKey]joinEntry
+	tracking bool
+	fresh    []joinKey // changed since the last Cut, if tracking
+}
+
+// joinKey is one connection tuple as one sensor reported it.
+type joinKey struct {
+	conn   uint64
+	sensor event.Sensor
+}
+
+// joinEntry holds the starts, in Unix nanoseconds, of the last connections with
+// one tuple that no other sensor has reported yet.
+type joinEntry struct {
+	starts [3]int64
+	n      uint8
+}
+
+// Join marks those events whose connection another sensor reported before.
+func (j *Joiner) Join(evs []*event.Event) {
+	if j.now == nil {
+		j.now = make(map[joinKey]joinEntry)
+	}
+	for _, ev := range evs {
+		if ev.Kind != event.KindConn || ev.Flags&event.FlagSnapshot != 0 {
+			continue
+		}
+		other := event.SensorZeek
+		if ev.Sensor == event.SensorZeek {
+			other = event.SensorSuricata
+		}
+		if j.match(joinKey{ev.ConnHash, other}, ev.Time) {
+			ev.Flags |= event.FlagJoined
+		} else {
+			j.put(joinKey{ev.ConnHash, ev.Sensor}, ev.Time)
+		}
+	}
+}
+
+// match takes out a connection of key that began at about start.
+func (j *Joiner) match(key joinKey, start int64) bool {
+	for _, m := range [...]map[joinKey]joinEntry{j.now, j.old} {
+		e, ok := m[key]
+		if !ok {
+			continue
+		}
+		for i := range int(e.n) {
+			if d := e.starts[i] - start; d < -joinTolerance || d > joinTolerance {
+				continue
+			}
+			copy(e.starts[i:], e.starts[i+1:e.n])
+			e.n--
+			if e.n == 0 {
+				delete(m, key)
+			} else {
+				m[key] = e
+			}
+			j.touch(key)
+			return true
+		}
+	}
+	return false
+}
+
+func (j *Joiner) put(key joinKey, start int64) {
+	e := j.now[key]
+	if int(e.n) == len(e.starts) {
+		copy(e.starts[:], e.starts[1:])
+		e.n--
+	}
+	e.starts[e.n] = start
+	e.n++
+	j.now[key] = e
+	j.touch(key)
+	if len(j.now) >= joinSize {
+		j.now, j.old = j.old, j.now
+		if j.now == nil {
+			j.now = make(map[joinKey]joinEntry)
+		}
+		clear(j.now)
+	}
+}
+
+func (j *Joiner) touch(key joinKey) {
+	if j.tracking {
+		j.fresh = append(j.fresh, key)
+	}
+}
+
+// Track makes the Joiner remember what changes, for Cut.
+func (j *Joiner) Track() { j.tracking = true }
+
+// Cut returns the connections that changed since the last Cut. A connection that
+// the Joiner forgot for lack of room stays in the store until it is restored,
+// where it does no harm: its start is long past.
+func (j *Joiner) Cut() []behavior.Record {
+	rs := make([]behavior.Record, 0, len(j.fresh))
+	for _, k := range j.fresh {
+		e, ok := j.now[k]
+		if !ok {
+			e = j.old[k]
+		}
+		rs = append(rs, behavior.Record{Key: k.bytes(), Value: e.bytes()})
+	}
+	j.fresh = j.fresh[:0]
+	return rs
+}
+
+// Restore takes back a record that Cut returned.
+func (j *Joiner) Restore(r behavior.Record) error {
+	if len(r.Key) != 9 || len(r.Value)%8 != 0 || len(r.Value) > 8*len(joinEntry{}.starts) {
+		return fmt.Errorf("joined connection: key of %d and value of %d bytes", len(r.Key), len(r.Value))
+	}
+	k := joinKey{conn: binary.LittleEndian.Uint64(r.Key), sensor: event.Sensor(r.Key[8])}
+	for v := r.Value; len(v) > 0; v = v[8:] {
+		if j.now == nil {
+			j.now = make(map[joinKey]joinEntry)
+		}
+		j.put(k, int64(binary.LittleEndian.Uint64(v)))
+	}
+	return nil
+}
+
+func (k joinKey) bytes() []byte {
+	return append(binary.LittleEndian.AppendUint64(make([]byte, 0, 9), k.conn), byte(k.sensor))
+}
+
+func (e joinEntry) bytes() []byte {
+	var b []byte
+	for _, s := range e.starts[:e.n] {
+		b = binary.LittleEndian.AppendUint64(b, uint64(s))
+	}
+	return b
+}

@@ -1,0 +1,307 @@
+// Package pipeline connects the stages and decides when work is done.
+//
+//	source ─┐               ┌─ shard ─┐
+//	source ─┼─► dispatch ───┼─ shard ─┼─► deliver ───► commit
+//	source ─┘               └─ shard ─┘      │            │
+//	                                       Sink         Store
+//
+// Every shard sees every sequence, in the same order, and takes the events whose
+// entity it owns. Deliver puts the findings into one order that does not depend
+// on the number of shards, and suppresses repetitions in that order.
+//
+// From time to time dispatch sends a barrier down the same channels. Everything
+// before a barrier is one epoch: when each shard has cut its state at the barrier
+// and the sink has taken each finding before it, state and positions are
+// committed together. A restart goes back to the last commit: baselines are
+// counted once, findings are delivered at least once under the same ID.
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"time"
+
+	"tidewatch/behavior"
+	"tidewatch/event"
+)
+
+// Source fills sequences from one log, or from several that it interleaves.
+type Source interface {
+	// Fill adds events to the empty s, and sets its Clock and Positions. It
+	// returns io.EOF, perhaps with the last events, when the source has ended, and
+	// ctx's error when that ended first; the events in s count all the same.
+	Fill(ctx context.Context, s *event.Sequence) error
+}
+
+// Shard owns a part of the entities. It is called by one goroutine at a time.
+type Shard interface {
+	// Advance tells the shard how far the data's own clock is.
+	Advance(clock int64, dst []event.Observation) []event.Observation
+	// Observe takes those ends of the event that the shard owns.
+	Observe(ev *event.Event, dst []event.Observation) []event.Observation
+	// Finish closes what is open, at the end of old logs.
+	Finish(dst []event.Observation) []event.Observation
+}
+
+// Cutter is a Shard whose state can be committed.
+type Cutter interface {
+	// Cut returns the records that changed since the last Cut.
+	Cut() []behavior.Record
+}
+
+// Judge decides which observations are findings. It is called concurrently.
+type Judge interface {
+	Judge(o *event.Observation, dst []event.Finding) []event.Finding
+}
+
+// Suppressor says which findings repeat what was said already. It is called by
+// one goroutine, with the findings in their one order.
+type Suppressor interface {
+	Admit(f *event.Finding) bool
+	// Cut returns the records that changed since the last Cut.
+	Cut() []behavior.Record
+}
+
+// Sink takes findings. When Write returns nil they are durable.
+type Sink interface {
+	// Write may keep the findings but not fs.
+	Write(ctx context.Context, fs []event.Finding) error
+}
+
+// Store keeps checkpoints. Commit is atomic: all of it or none. It may keep c.
+type Store interface {
+	Commit(ctx context.Context, c *Checkpoint) error
+}
+
+// Checkpoint is what changed in the state of the world between two epochs. A
+// record replaces the one with the same key; one without a value removes it.
+type Checkpoint struct {
+	Epoch       uint64 // counts from 1 in each run
+	Positions   []event.Position
+	Entities    []behavior.Record
+	Suppression []behavior.Record
+	Joined      []behavior.Record
+}
+
+// Pipeline is a configured pipeline. Run may be called once.
+type Pipeline struct {
+	Sources     []Source
+	Shards      []Shard
+	Rules       Judge
+	Suppression Suppressor // nil: every finding is written
+	Joiner      *Joiner    // nil where there is one sensor
+	Sink        Sink
+
+	// Store is nil where nothing outlives the run: then no epoch is cut. With a
+	// Store, each Shard must be a Cutter.
+	Store    Store
+	Interval time.Duration // from one epoch to the next, at least
+
+	Grace  time.Duration // to deliver what is in flight when ctx ends
+	Finish bool          // close what is open at the end: the data is complete
+	Length int           // events in a sequence; 0 means 512
+}
+
+// ErrGrace is returned by Run if the grace period ended before everything read
+// was delivered. Nothing is lost: the next run reads it again.
+var ErrGrace = errors.New("the grace period ended with work in flight")
+
+// item is what dispatch gives to each shard: a sequence, a barrier if epoch is
+// not 0, or the end of the data.
+type item struct {
+	n      uint64 // counts items
+	seq    *event.Sequence
+	clock  int64
+	epoch  *epoch
+	finish bool
+}
+
+// epoch is one barrier, with what dispatch knew at it.
+type epoch struct {
+	n         uint64
+	positions []event.Position
+	joined    []behavior.Record
+}
+
+// result is one shard's part of one item.
+type result struct {
+	n     uint64
+	found []event.Finding
+	epoch *epoch
+	cut   []behavior.Record
+}
+
+// filled is a sequence on its way from a source to dispatch.
+type filled struct {
+	source int
+	seq    *event.Sequence // nil: the source has ended
+}
+
+// graph is the state of one Run: the channels between its goroutines.
+type graph struct {
+	*Pipeline
+	filled    chan filled
+	inputs    []chan item
+	results   chan result
+	commits   chan *Checkpoint
+	committed chan time.Duration // how long the commit took
+	sequences event.SequencePool
+}
+
+// Run runs until each source ends or ctx does, then drains and commits. It
+// starts goroutines and returns when all of them have ended.
+func (p *Pipeline) Run(ctx context.Context) error {
+	// Reading stops with ctx. What was read is delivered under work, which
+	// outlives ctx by the grace period. A failure stops both.
+	read, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	work, kill := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer kill(nil)
+	fail := func(err error) { stop(err); kill(err) }
+
+	r := p.newGraph()
+	done := make(chan struct{})
+	var sources, shards, all sync.WaitGroup
+	for i, s := range p.Sources {
+		sources.Go(func() {
+			if err := r.read(read, work, i, s); err != nil {
+				fail(err)
+			}
+		})
+	}
+	all.Go(func() { sources.Wait(); close(r.filled) })
+	all.Go(func() { newDispatch(r).run(work) })
+	for i, s := range p.Shards {
+		shards.Go(func() { r.shard(work, s, r.inputs[i]) })
+	}
+	all.Go(func() { shards.Wait(); close(r.results) })
+	all.Go(func() {
+		defer close(r.commits)
+		if err := newDeliver(r).run(work); err != nil {
+			fail(err)
+			for range r.results { // let the shards end
+			}
+		}
+	})
+	all.Go(func() {
+		defer close(done)
+		if err := r.commit(work); err != nil {
+			fail(err)
+		}
+	})
+	all.Go(func() {
+		select {
+		case <-read.Done():
+		case <-done:
+			return
+		}
+		t := time.NewTimer(p.Grace)
+		defer t.Stop()
+		select {
+		case <-t.C:
+			kill(ErrGrace)
+		case <-done:
+		}
+	})
+	all.Wait()
+	return context.Cause(work)
+}
+
+func (p *Pipeline) newGraph() *graph {
+	length := p.Length
+	if length == 0 {
+		length = 512
+	}
+	const ahead = 4 // sequences on their way to each shard
+	r := &graph{
+		Pipeline:  p,
+		filled:    make(chan filled, 1),
+		inputs:    make([]chan item, len(p.Shards)),
+		results:   make(chan result, 2*len(p.Shards)),
+		commits:   make(chan *Checkpoint, 1),
+		committed: make(chan time.Duration, 1),
+		// Each source may wait for input with one in hand.
+		sequences: event.NewSequencePool(len(p.Sources)+2*ahead, length),
+	}
+	for i := range r.inputs {
+		r.inputs[i] = make(chan item, ahead)
+	}
+	return r
+}
+
+// read fills sequences from one source until it ends.
+func (r *graph) read(ctx, work context.Context, i int, s Source) error {
+	for {
+		var seq *event.Sequence
+		select {
+		case seq = <-r.sequences:
+		case <-ctx.Done():
+			return nil
+		}
+		err := s.Fill(ctx, seq)
+		select {
+		case r.filled <- filled{source: i, seq: seq}:
+		case <-work.Done():
+			return nil
+		}
+		switch {
+		case err == nil:
+			continue
+		case ctx.Err() != nil:
+			return nil
+		case !errors.Is(err, io.EOF):
+			return err
+		}
+		select {
+		case r.filled <- filled{source: i}:
+		case <-work.Done():
+		}
+		return nil
+	}
+}
+
+// shard applies sequences to the entities that s owns.
+func (r *graph) shard(ctx context.Context, s Shard, in <-chan item) {
+	var seen []event.Observation
+	for it := range in {
+		res := result{n: it.n, epoch: it.epoch}
+		seen = seen[:0]
+		switch {
+		case it.epoch != nil:
+			res.cut = s.(Cutter).Cut()
+		case it.finish:
+			seen = s.Finish(seen)
+		default:
+			seen = s.Advance(it.clock, seen)
+			for _, ev := range it.seq.Events {
+				if ev.Flags&event.FlagJoined == 0 {
+					seen = s.Observe(ev, seen)
+				}
+			}
+			it.seq.Release()
+		}
+		for i := range seen {
+			res.found = r.Rules.Judge(&seen[i], res.found)
+		}
+		clear(seen)
+		select {
+		case r.results <- res:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// commit makes epochs durable, one after the other.
+func (r *graph) commit(ctx context.Context) error {
+	for c := range r.commits {
+		start := time.Now()
+		if err := r.Store.Commit(ctx, c); err != nil {
+			return err
+		}
+		r.committed <- time.Since(start) // has room: one epoch at a time
+	}
+	return nil
+}
