@@ -12,11 +12,17 @@ import (
 	"tidewatch/event"
 )
 
+// roomy returns s with capacity behind it, filled with what could be mistaken for
+// more of it: fields inside a line look like that.
+func roomy(s string) []byte { return append([]byte(s), "0123456789.1.2.3.4:::"...)[:len(s)] }
+
 func TestUint(t *testing.T) {
 	f := func(s string, want uint64, ok bool) {
 		t.Helper()
-		if got, gotOK := Uint([]byte(s)); got != want && ok || gotOK != ok {
-			t.Errorf("Uint(%q) = %d, %v, want %d, %v", s, got, gotOK, want, ok)
+		for _, b := range [][]byte{[]byte(s), roomy(s)} {
+			if got, gotOK := Uint(b); got != want && ok || gotOK != ok {
+				t.Errorf("Uint(%q) = %d, %v, want %d, %v", s, got, gotOK, want, ok)
+			}
 		}
 	}
 	f("0", 0, true)
@@ -122,9 +128,11 @@ func TestISO(t *testing.T) {
 func TestAddr(t *testing.T) {
 	f := func(s, want string) {
 		t.Helper()
-		got, ok := Addr([]byte(s))
-		if ok != (want != "") || ok && got.String() != want {
-			t.Errorf("Addr(%q) = %v, %v, want %q", s, got, ok, want)
+		for _, b := range [][]byte{[]byte(s)[:len(s):len(s)], roomy(s)} {
+			got, ok := Addr(b)
+			if ok != (want != "") || ok && got.String() != want {
+				t.Errorf("Addr(%q) = %v, %v, want %q", s, got, ok, want)
+			}
 		}
 	}
 	f("10.47.1.100", "10.47.1.100")
@@ -202,8 +210,10 @@ func FuzzNumbers(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, s string) {
 		want, err := strconv.ParseUint(s, 10, 64)
-		if got, ok := Uint([]byte(s)); ok != (err == nil) || ok && got != want {
-			t.Errorf("Uint(%q) = %d, %v, want %d, %v", s, got, ok, want, err)
+		for _, b := range [][]byte{[]byte(s)[:len(s):len(s)], roomy(s)} {
+			if got, ok := Uint(b); ok != (err == nil) || ok && got != want {
+				t.Errorf("Uint(%q) = %d, %v, want %d, %v", s, got, ok, want, err)
+			}
 		}
 		got, ok := Epoch([]byte(s))
 		if got2, ok2 := Seconds([]byte(s)); ok != ok2 || got != got2 && ok {
@@ -274,9 +284,11 @@ func FuzzAddr(f *testing.F) {
 		if i := strings.IndexByte(s, '%'); i > 0 && i+1 < len(s) && strings.Contains(s[:i], ":") {
 			want, err = netip.ParseAddr(s[:i]) // netip refuses a zone behind an IPv4-mapped address
 		}
-		got, ok := Addr([]byte(s))
-		if ok != (err == nil) || ok && got != want.Unmap().WithZone("") {
-			t.Errorf("Addr(%q) = %v, %v, want %v, %v", s, got, ok, want, err)
+		for _, b := range [][]byte{[]byte(s)[:len(s):len(s)], roomy(s)} {
+			got, ok := Addr(b)
+			if ok != (err == nil) || ok && got != want.Unmap().WithZone("") {
+				t.Errorf("Addr(%q) = %v, %v, want %v, %v", s, got, ok, want, err)
+			}
 		}
 	})
 }
@@ -326,7 +338,7 @@ func BenchmarkISO(b *testing.B) {
 }
 
 func BenchmarkAddr(b *testing.B) {
-	list := [][]byte{[]byte("10.47.1.100"), []byte("10.0.0.100"), []byte("134.71.3.16"), []byte("192.168.10.254"), []byte("8.8.8.8")}
+	list := [][]byte{roomy("10.47.1.100"), roomy("10.0.0.100"), roomy("134.71.3.16"), roomy("192.168.10.254"), roomy("8.8.8.8")}
 	i := 0
 	for b.Loop() {
 		a, _ := Addr(list[i%len(list)])
@@ -344,7 +356,7 @@ func BenchmarkAddr6(b *testing.B) {
 }
 
 func BenchmarkUint(b *testing.B) {
-	list := [][]byte{[]byte("41772"), []byte("53"), []byte("443"), []byte("1234567")}
+	list := [][]byte{roomy("41772"), roomy("53"), roomy("443"), roomy("1234567")}
 	i := 0
 	for b.Loop() {
 		v, _ := Uint(list[i%len(list)])
