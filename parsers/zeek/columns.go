@@ -11,15 +11,15 @@ import (
 // lie above all columns.
 const (
 	colTime event.Column = 255 - iota
-	colWritten
 	colPath
 	colIPProto // number of the protocol, for a proto that has no name
 	colTxHosts // files.log before 5.1: who sent
 	colRxHosts // and who received
+	colExtra   // asked for by name
 )
 
 // The codes and the columns do not overlap.
-var _ = [1]struct{}{}[event.NumColumns/int(colRxHosts)]
+var _ = [1]struct{}{}[event.NumColumns/int(colExtra)]
 
 // column binds a name to its meaning.
 type column struct {
@@ -33,7 +33,7 @@ type column struct {
 // common are the columns that any log can have.
 var common = []column{
 	{name: "ts", col: colTime},
-	{name: "_write_ts", col: colWritten},
+	{name: "_write_ts", col: event.ColWritten},
 	{name: "_path", col: colPath},
 	{name: "uid", col: event.ColUID},
 	{name: "id.orig_h", col: event.ColOrigAddr},

@@ -2,7 +2,6 @@ package zeek
 
 import (
 	"bytes"
-	"net/netip"
 	"slices"
 	"strings"
 
@@ -17,7 +16,6 @@ const maxColumns = 2048
 var (
 	bom         = []byte("\xef\xbb\xbf")
 	threeBlanks = []byte("   ")
-	noAddr      netip.Addr
 )
 
 // header is what the directives of a file have said so far.
@@ -191,27 +189,34 @@ func unescapeValue(v []byte) []byte {
 
 // bind readies the parser for the records of the header.
 func (p *TSV) bind() {
-	h := &p.head
+	h, r := &p.head, &p.r
 	h.stale = false
-	p.sep, p.unset = h.sep, -1
+	p.sep, p.skip, p.seconds, p.extra = h.sep, nil, nil, nil
+	p.columns = len(h.names)
+	r.setSep, r.empty, r.unset, r.unset1 = h.setSep, h.empty, h.unset, -1
 	if len(h.unset) == 1 {
-		p.unset = int(h.unset[0])
+		r.unset1 = int(h.unset[0])
 	}
-	p.r.setSep, p.r.empty, p.r.unset = h.setSep, h.empty, h.unset
-	p.bound = binding{columns: len(h.names)}
-	p.pos = make([]int32, len(h.names)+2+slack)
-	s, ok := streamOf(h.path)
+	r.spans = make([]byte, (p.columns+1)*width+slack)
+	r.gap = uint32(len(h.sep))
+	r.rare = false
+	for i := range r.slots {
+		r.slots[i] = -1
+	}
+	var ok bool
+	p.stream, ok = streamOf(h.path)
 	if h.path == "" {
-		s.kind = kindOfNames(h.names)
-		ok = s.kind != event.KindUnknown
+		p.stream.kind = kindOfNames(h.names)
+		ok = p.stream.kind != event.KindUnknown
 	}
 	if !ok {
-		p.bound.skip = &parsers.Skip{Name: skipName(h.path)}
+		p.skip = &parsers.Skip{Name: skipName(h.path)}
 		return
 	}
-	p.bound.stream = s
-	for i, name := range h.names {
-		p.bound.add(int32(i), name, p.extra)
+	for _, rank := range []bool{false, true} {
+		for i, name := range h.names {
+			p.bindColumn(int32(i*width), name, rank)
+		}
 	}
 }
 
@@ -223,19 +228,25 @@ func skipName(path string) string {
 	return path
 }
 
-// add binds the column at i.
-func (t *binding) add(i int32, name string, extra []string) {
-	c, ok := bind(t.stream.kind, name)
-	at := place{at: i, col: c.col}
+// bindColumn binds the column called name, if it has that rank among the names of
+// its meaning.
+func (p *TSV) bindColumn(slot int32, name string, isSecond bool) {
+	c, ok := bind(p.stream.kind, name)
 	switch {
-	case !ok && slices.Contains(extra, name):
-		t.extra = append(t.extra, extraPlace{at: i, name: name})
-	case !ok || c.col == colPath:
-	case c.second:
-		t.second = append(t.second, at)
-	case isCommon(c.col):
-		t.common = append(t.common, at)
-	default:
-		t.detail = append(t.detail, at)
+	case !ok:
+		if !isSecond && slices.Contains(p.wanted, name) {
+			p.extra = append(p.extra, place{slot: slot, name: name})
+		}
+		return
+	case c.second != isSecond || c.col == colPath:
+		return
+	case isSecond && p.r.slots[c.col] >= 0:
+		p.seconds = append(p.seconds, second{col: c.col, main: p.r.slots[c.col], alt: slot})
+		return
+	}
+	p.r.slots[c.col] = slot
+	switch c.col {
+	case event.ColCommunityID, event.ColVLAN, event.ColInnerVLAN, event.ColWritten:
+		p.r.rare = true
 	}
 }

@@ -1,7 +1,5 @@
 package zeek
 
-type jsonType uint8
-
 func (r *reader) jsonText(v []byte) string   { return "" }
 func (r *reader) jsonList(v []byte) []string { return nil }
 func (r *reader) jsonTTLs(v []byte) []uint32 { return nil }

@@ -2,6 +2,7 @@ package zeek
 
 import (
 	"bytes"
+	"encoding/binary"
 	"math"
 	"net/netip"
 
@@ -10,35 +11,85 @@ import (
 	"tidewatch/parsers/scan"
 )
 
-// reader turns the text of one record's fields into values. Fields of a TSV line
-// come as they stand there, those of a JSON line as jsonValue describes.
+// reader turns the fields of one record into values. Both forms of a log tell it
+// where each column stands in the line, and it is asked for columns by name; what
+// is asked in a fixed order needs no dispatch.
 //
 // A value that cannot be read leaves its reason in bad. The parser looks there
 // once, after the last field: one bad value refuses the record.
 type reader struct {
-	b     *event.Batch
+	b    *event.Batch
+	line []byte
+	set  *event.Columns // of the record: every column read is added
+
+	// slots says where in spans a column's field is: at that byte two 32-bit
+	// numbers, where it begins and where, after gap bytes more, it has ended.
+	// -1 is a column the record does not have.
+	slots [256]int32
+	spans []byte
+	gap   uint32
+
 	bad   error
 	timed bool // the record had a time
+	rare  bool // the log has a common column that few logs have
 	plain bool // no field of the line has an escape sequence
 	json  bool
-	typ   jsonType // of the field being read, if json
 
 	// The only sender and the only receiver of a file, in old logs.
 	tx, rx netip.Addr
 
-	// How TSV writes what has no text of its own.
+	// How TSV writes what has no text of its own. unset1 is the marker for unset if
+	// that is one byte, else -1.
 	empty, unset, setSep []byte
+	unset1               int
 }
 
-// text returns a string, decoded.
-func (r *reader) text(v []byte) string {
-	if r.json {
-		return r.jsonText(v)
+// peek returns the field of column c, and whether the record has it set.
+func (r *reader) peek(c event.Column) ([]byte, bool) {
+	p := r.slots[c]
+	if p < 0 {
+		return nil, false
 	}
-	if len(v) == len(r.empty) && string(v) == string(r.empty) {
+	w := binary.LittleEndian.Uint64(r.spans[p:])
+	v := r.line[uint32(w) : uint32(w>>32)-r.gap]
+	if len(v) == 1 && int(v[0]) == r.unset1 || r.unset1 < 0 && r.isUnset(v) {
+		return nil, false
+	}
+	return v, true
+}
+
+// isUnset compares with a marker for unset of any length. JSON has none.
+func (r *reader) isUnset(v []byte) bool { return !r.json && string(v) == string(r.unset) }
+
+// get is peek and adds the column to the record's set.
+func (r *reader) get(c event.Column) ([]byte, bool) {
+	v, ok := r.peek(c)
+	if ok {
+		r.set.Add(c)
+	}
+	return v, ok
+}
+
+// text returns a string column, decoded.
+func (r *reader) text(c event.Column) string {
+	v, ok := r.get(c)
+	if !ok {
 		return ""
 	}
-	if r.plain {
+	if r.plain && len(v) != len(r.empty) {
+		return event.String(v)
+	}
+	return r.decode(v)
+}
+
+// decode returns the text of a field, or of one element of it.
+func (r *reader) decode(v []byte) string {
+	switch {
+	case r.json:
+		return r.jsonText(v)
+	case string(v) == string(r.empty):
+		return ""
+	case r.plain:
 		return event.String(v)
 	}
 	return r.unescape(v)
@@ -77,20 +128,24 @@ func hexEscape(v []byte) (byte, bool) {
 }
 
 // list returns the elements of a set or vector. An unset element is "".
-func (r *reader) list(v []byte) []string {
-	if r.json {
+func (r *reader) list(c event.Column) []string {
+	v, ok := r.get(c)
+	switch {
+	case !ok:
+		return nil
+	case r.json:
 		return r.jsonList(v)
-	}
-	if len(v) == len(r.empty) && string(v) == string(r.empty) {
+	case string(v) == string(r.empty):
 		return nil
 	}
 	out := r.b.Strings(r.count(v))
 	for {
 		e, rest, more := r.element(v)
 		if string(e) == string(r.unset) {
-			e = nil
+			out = append(out, "")
+		} else {
+			out = append(out, r.decode(e))
 		}
-		out = append(out, r.text(e))
 		if !more {
 			return out
 		}
@@ -120,12 +175,15 @@ func (r *reader) element(v []byte) (e, rest []byte, more bool) {
 	return bytes.Cut(v, r.setSep)
 }
 
-// ttls returns a vector of intervals in whole seconds.
-func (r *reader) ttls(v []byte) []uint32 {
-	if r.json {
+// ttls returns a vector of intervals in whole seconds. An unset element is 0.
+func (r *reader) ttls(c event.Column) []uint32 {
+	v, ok := r.get(c)
+	switch {
+	case !ok:
+		return nil
+	case r.json:
 		return r.jsonTTLs(v)
-	}
-	if len(v) == len(r.empty) && string(v) == string(r.empty) {
+	case string(v) == string(r.empty):
 		return nil
 	}
 	out := r.b.TTLs(r.count(v))
@@ -165,17 +223,25 @@ func (r *reader) fail(why error) {
 	}
 }
 
-func (r *reader) num(v []byte) uint64 {
-	n, ok := scan.Uint(v)
+// num returns a count.
+func (r *reader) num(c event.Column) uint64 {
+	v, ok := r.get(c)
 	if !ok {
-		n = r.slowNum(v)
+		return 0
 	}
-	return n
+	if len(v) == 1 {
+		if d := v[0] - '0'; d <= 9 {
+			return uint64(d)
+		}
+	}
+	return r.parseNum(v)
 }
 
-// slowNum reads what JSON can make of a count, such as 1e3 or 5.0. A negative one
-// is no count.
-func (r *reader) slowNum(v []byte) uint64 {
+func (r *reader) parseNum(v []byte) uint64 {
+	if n, ok := scan.Uint(v); ok {
+		return n
+	}
+	// JSON can make 1e3 or 5.0 of a count.
 	n, ok := scan.Decimal(v, 0)
 	if !ok || n < 0 || !r.json {
 		r.fail(parsers.ReasonBadNumber)
@@ -187,25 +253,26 @@ func (r *reader) slowNum(v []byte) uint64 {
 // Numbers above what their column holds are taken as its greatest: who sends an
 // absurd one shall not hide the record that way.
 
-func (r *reader) num16(v []byte) uint16 { return uint16(min(r.num(v), math.MaxUint16)) }
-func (r *reader) num32(v []byte) uint32 { return uint32(min(r.num(v), math.MaxUint32)) }
+func (r *reader) num16(c event.Column) uint16 { return uint16(min(r.num(c), math.MaxUint16)) }
+func (r *reader) num32(c event.Column) uint32 { return uint32(min(r.num(c), math.MaxUint32)) }
 
-// port returns a port. JSON and TSV write it as a number; ConvertFrom tools append
-// "/tcp".
-func (r *reader) port(v []byte) uint16 {
-	n, ok := scan.Uint(v)
+func (r *reader) port(c event.Column) uint16 {
+	v, ok := r.get(c)
 	if !ok {
-		if i := bytes.IndexByte(v, '/'); i > 0 {
-			n, ok = scan.Uint(v[:i])
-		}
+		return 0
 	}
+	n, ok := scan.Uint(v)
 	if !ok || n > math.MaxUint16 {
 		r.fail(parsers.ReasonBadPort)
 	}
 	return uint16(n)
 }
 
-func (r *reader) addr(v []byte) netip.Addr {
+func (r *reader) addr(c event.Column) netip.Addr {
+	v, ok := r.get(c)
+	if !ok {
+		return netip.Addr{}
+	}
 	a, ok := scan.Addr(v)
 	if !ok {
 		r.fail(parsers.ReasonBadAddr)
@@ -213,34 +280,71 @@ func (r *reader) addr(v []byte) netip.Addr {
 	return a
 }
 
+// soleHost returns the address in a set that has one element only.
+func (r *reader) soleHost(c event.Column) netip.Addr {
+	if r.slots[c] < 0 {
+		return netip.Addr{}
+	}
+	l := r.list(c)
+	r.set.Remove(c)
+	if len(l) != 1 {
+		return netip.Addr{}
+	}
+	a, _ := netip.ParseAddr(l[0])
+	return a.WithZone("").Unmap()
+}
+
+// proto returns the protocol: by its name, or by its number where Zeek has none.
+func (r *reader) proto() event.Proto {
+	v, ok := r.get(event.ColProto)
+	if ok {
+		if p := scan.Proto(v); p != 0 {
+			return p
+		}
+	}
+	if v, ok = r.peek(colIPProto); ok {
+		if n := r.parseNum(v); n < 256 {
+			return event.Proto(n)
+		}
+	}
+	return 0
+}
+
+func (r *reader) state(c event.Column) event.State {
+	v, _ := r.get(c)
+	return event.ParseState(v)
+}
+
+// ReasonBadBool is the Reason for a truth value that is none.
+const ReasonBadBool parsers.Reason = "neither T nor F"
+
 // truth reads T or F, in JSON true or false.
-func (r *reader) truth(v []byte) bool {
-	switch string(v) {
-	case "T", "true":
+func (r *reader) truth(c event.Column) bool {
+	v, ok := r.get(c)
+	switch {
+	case !ok:
+		return false
+	case len(v) == 1 && v[0] == 'T':
 		return true
-	case "F", "false":
+	case len(v) == 1 && v[0] == 'F':
+		return false
+	case r.json && string(v) == "true":
+		return true
+	case r.json && string(v) == "false":
 		return false
 	}
 	r.fail(ReasonBadBool)
 	return false
 }
 
-// ReasonBadBool is the Reason for a truth value that is none.
-const ReasonBadBool parsers.Reason = "neither T nor F"
-
-// soleHost returns the address in a set that has one element only.
-func (r *reader) soleHost(v []byte) netip.Addr {
-	if l := r.list(v); len(l) == 1 {
-		a, _ := netip.ParseAddr(l[0])
-		return a.WithZone("").Unmap()
-	}
-	return netip.Addr{}
-}
-
 // interval returns nanoseconds. JSON writes an interval with all digits of a
 // double, TSV rounds to microseconds: both are rounded, so that both forms of a
 // log are the same.
-func (r *reader) interval(v []byte) int64 {
+func (r *reader) interval(c event.Column) int64 {
+	v, ok := r.get(c)
+	if !ok {
+		return 0
+	}
 	if !r.json {
 		ns, ok := scan.Seconds(v)
 		if !ok {
@@ -256,8 +360,16 @@ func (r *reader) interval(v []byte) int64 {
 	return us * 1000
 }
 
-// time returns Unix nanoseconds.
-func (r *reader) time(v []byte) int64 {
+// time returns a column in Unix nanoseconds.
+func (r *reader) time(c event.Column) int64 {
+	v, ok := r.get(c)
+	if !ok {
+		return 0
+	}
+	return r.parseTime(v)
+}
+
+func (r *reader) parseTime(v []byte) int64 {
 	if r.json {
 		return r.jsonTime(v)
 	}

@@ -8,8 +8,9 @@ import (
 )
 
 // start readies r for a record.
-func (r *reader) start(b *event.Batch, ev *event.Event, s stream) {
-	r.b, r.bad, r.timed = b, nil, false
+func (r *reader) start(b *event.Batch, ev *event.Event, line []byte, s stream) {
+	r.b, r.line, r.set = b, line, &ev.Set
+	r.bad, r.timed = nil, false
 	ev.Sensor, ev.Kind, ev.Flags = event.SensorZeek, s.kind, s.flags
 }
 
@@ -80,7 +81,6 @@ func (r *reader) fileHosts(ev *event.Event) {
 		ev.Set.Add(event.ColOrigAddr)
 		ev.Set.Add(event.ColRespAddr)
 	}
-	r.tx, r.rx = noAddr, noAddr
 }
 
 // dhcpHosts takes the client for the originator.

@@ -1,471 +1,270 @@
 package zeek
 
-import (
-	"tidewatch/event"
-	"tidewatch/parsers/scan"
-)
+import "tidewatch/event"
 
-// setCommon gives ev the value v of a column that any log can have.
-func (r *reader) setCommon(ev *event.Event, c event.Column, v []byte) {
-	switch c {
-	case colTime:
-		ev.Time = r.time(v)
+// The functions below give a record the columns of its kind. A column that the
+// record does not have stays as it is in an empty record: zero, and not in Set.
+
+// common reads what any log can have.
+func (r *reader) common(ev *event.Event) {
+	if v, ok := r.peek(colTime); ok {
+		ev.Time = r.parseTime(v)
 		r.timed = true
-		return
-	case colWritten:
-		ev.Written = r.time(v)
-		c = event.ColWritten
-	case colIPProto:
-		if n := r.num(v); ev.Proto == 0 && n < 256 {
-			ev.Proto = event.Proto(n)
-		}
-		return
-	case event.ColUID:
-		ev.UID = r.text(v)
-	case event.ColCommunityID:
-		ev.CommunityID = r.text(v)
-	case event.ColProto:
-		if p := scan.Proto(v); p != 0 {
-			ev.Proto = p
-		}
-	case event.ColOrigAddr:
-		ev.Orig.Addr = r.addr(v)
-	case event.ColOrigPort:
-		ev.Orig.Port = r.port(v)
-	case event.ColRespAddr:
-		ev.Resp.Addr = r.addr(v)
-	case event.ColRespPort:
-		ev.Resp.Port = r.port(v)
-	case event.ColVLAN:
-		ev.VLAN = r.num16(v)
-	case event.ColInnerVLAN:
-		ev.InnerVLAN = r.num16(v)
-	default:
-		return
 	}
-	ev.Set.Add(c)
-}
-
-// isCommon reports whether setCommon sets c.
-func isCommon(c event.Column) bool {
-	return c <= event.ColWritten || c == colTime || c == colWritten || c == colIPProto
-}
-
-func (r *reader) setConn(d *event.Conn, c event.Column, v []byte) {
-	switch c {
-	case event.ConnService:
-		d.Service = r.text(v)
-	case event.ConnDuration:
-		d.Duration = r.interval(v)
-	case event.ConnOrigBytes:
-		d.OrigBytes = r.num(v)
-	case event.ConnRespBytes:
-		d.RespBytes = r.num(v)
-	case event.ConnState:
-		d.State = event.ParseState(v)
-	case event.ConnLocalOrig:
-		d.LocalOrig = r.truth(v)
-	case event.ConnLocalResp:
-		d.LocalResp = r.truth(v)
-	case event.ConnMissedBytes:
-		d.MissedBytes = r.num(v)
-	case event.ConnHistory:
-		d.History = r.text(v)
-	case event.ConnOrigPkts:
-		d.OrigPkts = r.num(v)
-	case event.ConnOrigIPBytes:
-		d.OrigIPBytes = r.num(v)
-	case event.ConnRespPkts:
-		d.RespPkts = r.num(v)
-	case event.ConnRespIPBytes:
-		d.RespIPBytes = r.num(v)
-	case event.ConnTunnelParents:
-		d.TunnelParents = r.list(v)
-	case event.ConnOrigMAC:
-		d.OrigMAC = r.text(v)
-	case event.ConnRespMAC:
-		d.RespMAC = r.text(v)
-	case event.ConnShuntedOrigBytes:
-		d.ShuntedOrigBytes = r.num(v)
-	case event.ConnShuntedRespBytes:
-		d.ShuntedRespBytes = r.num(v)
+	ev.UID = r.text(event.ColUID)
+	ev.Orig.Addr = r.addr(event.ColOrigAddr)
+	ev.Orig.Port = r.port(event.ColOrigPort)
+	ev.Resp.Addr = r.addr(event.ColRespAddr)
+	ev.Resp.Port = r.port(event.ColRespPort)
+	ev.Proto = r.proto()
+	if r.rare {
+		ev.CommunityID = r.text(event.ColCommunityID)
+		ev.VLAN = r.num16(event.ColVLAN)
+		ev.InnerVLAN = r.num16(event.ColInnerVLAN)
+		ev.Written = r.time(event.ColWritten)
 	}
 }
 
-func (r *reader) setDNS(d *event.DNS, c event.Column, v []byte) {
-	switch c {
-	case event.DNSQuery:
-		d.Query = r.text(v)
-	case event.DNSTransID:
-		d.TransID = r.num16(v)
-	case event.DNSRTT:
-		d.RTT = r.interval(v)
-	case event.DNSQClass:
-		d.QClass = r.num16(v)
-	case event.DNSQClassName:
-		d.QClassName = r.text(v)
-	case event.DNSQType:
-		d.QType = r.num16(v)
-	case event.DNSQTypeName:
-		d.QTypeName = r.text(v)
-	case event.DNSRCode:
-		d.RCode = r.num16(v)
-	case event.DNSRCodeName:
-		d.RCodeName = r.text(v)
-	case event.DNSAA:
-		d.AA = r.truth(v)
-	case event.DNSTC:
-		d.TC = r.truth(v)
-	case event.DNSRD:
-		d.RD = r.truth(v)
-	case event.DNSRA:
-		d.RA = r.truth(v)
-	case event.DNSZ:
-		d.Z = r.num16(v)
-	case event.DNSAnswers:
-		d.Answers = r.list(v)
-	case event.DNSTTLs:
-		d.TTLs = r.ttls(v)
-	case event.DNSRejected:
-		d.Rejected = r.truth(v)
-	case event.DNSOpcode:
-		d.Opcode = r.num16(v)
+// columns reads the columns of the record's kind.
+func (r *reader) columns(ev *event.Event) {
+	b := r.b
+	switch ev.Kind {
+	case event.KindConn:
+		r.conn(b.Conn(ev))
+	case event.KindDNS:
+		r.dns(b.DNS(ev))
+	case event.KindTLS:
+		r.tls(b.TLS(ev))
+	case event.KindHTTP:
+		r.http(b.HTTP(ev))
+	case event.KindFile:
+		r.file(b.File(ev))
+	case event.KindX509:
+		r.x509(b.X509(ev))
+	case event.KindSSH:
+		r.ssh(b.SSH(ev))
+	case event.KindRDP:
+		r.rdp(b.RDP(ev))
+	case event.KindSMB:
+		r.smb(b.SMB(ev))
+	case event.KindDHCP:
+		r.dhcp(b.DHCP(ev))
+	case event.KindNotice, event.KindWeird:
+		r.notice(b.Notice(ev))
+	case event.KindSoftware:
+		r.software(b.Software(ev))
+	case event.KindKerberos:
+		r.kerberos(b.Kerberos(ev))
 	}
 }
 
-func (r *reader) setTLS(d *event.TLS, c event.Column, v []byte) {
-	switch c {
-	case event.TLSVersion:
-		d.Version = r.text(v)
-	case event.TLSCipher:
-		d.Cipher = r.text(v)
-	case event.TLSCurve:
-		d.Curve = r.text(v)
-	case event.TLSServerName:
-		d.ServerName = r.text(v)
-	case event.TLSResumed:
-		d.Resumed = r.truth(v)
-	case event.TLSLastAlert:
-		d.LastAlert = r.text(v)
-	case event.TLSNextProtocol:
-		d.NextProtocol = r.text(v)
-	case event.TLSEstablished:
-		d.Established = r.truth(v)
-	case event.TLSHistory:
-		d.History = r.text(v)
-	case event.TLSCertChain:
-		d.CertChain = r.list(v)
-	case event.TLSClientCertChain:
-		d.ClientCertChain = r.list(v)
-	case event.TLSSNIMatchesCert:
-		d.SNIMatchesCert = r.truth(v)
-	case event.TLSValidation:
-		d.Validation = r.text(v)
-	default:
-		r.setTLSNames(d, c, v)
-	}
+func (r *reader) conn(d *event.Conn) {
+	d.Service = r.text(event.ConnService)
+	d.Duration = r.interval(event.ConnDuration)
+	d.OrigBytes = r.num(event.ConnOrigBytes)
+	d.RespBytes = r.num(event.ConnRespBytes)
+	d.State = r.state(event.ConnState)
+	d.LocalOrig = r.truth(event.ConnLocalOrig)
+	d.LocalResp = r.truth(event.ConnLocalResp)
+	d.MissedBytes = r.num(event.ConnMissedBytes)
+	d.History = r.text(event.ConnHistory)
+	d.OrigPkts = r.num(event.ConnOrigPkts)
+	d.OrigIPBytes = r.num(event.ConnOrigIPBytes)
+	d.RespPkts = r.num(event.ConnRespPkts)
+	d.RespIPBytes = r.num(event.ConnRespIPBytes)
+	d.TunnelParents = r.list(event.ConnTunnelParents)
+	d.OrigMAC = r.text(event.ConnOrigMAC)
+	d.RespMAC = r.text(event.ConnRespMAC)
+	d.ShuntedOrigBytes = r.num(event.ConnShuntedOrigBytes)
+	d.ShuntedRespBytes = r.num(event.ConnShuntedRespBytes)
 }
 
-// setTLSNames sets what came with a package or left ssl.log with Zeek 4.1.
-func (r *reader) setTLSNames(d *event.TLS, c event.Column, v []byte) {
-	switch c {
-	case event.TLSSubject:
-		d.Subject = r.text(v)
-	case event.TLSIssuer:
-		d.Issuer = r.text(v)
-	case event.TLSClientSubject:
-		d.ClientSubject = r.text(v)
-	case event.TLSClientIssuer:
-		d.ClientIssuer = r.text(v)
-	case event.TLSJA3:
-		d.JA3 = r.text(v)
-	case event.TLSJA3S:
-		d.JA3S = r.text(v)
-	case event.TLSJA4:
-		d.JA4 = r.text(v)
-	case event.TLSJA4S:
-		d.JA4S = r.text(v)
-	}
+func (r *reader) dns(d *event.DNS) {
+	d.Query = r.text(event.DNSQuery)
+	d.TransID = r.num16(event.DNSTransID)
+	d.RTT = r.interval(event.DNSRTT)
+	d.QClass = r.num16(event.DNSQClass)
+	d.QClassName = r.text(event.DNSQClassName)
+	d.QType = r.num16(event.DNSQType)
+	d.QTypeName = r.text(event.DNSQTypeName)
+	d.RCode = r.num16(event.DNSRCode)
+	d.RCodeName = r.text(event.DNSRCodeName)
+	d.AA = r.truth(event.DNSAA)
+	d.TC = r.truth(event.DNSTC)
+	d.RD = r.truth(event.DNSRD)
+	d.RA = r.truth(event.DNSRA)
+	d.Z = r.num16(event.DNSZ)
+	d.Answers = r.list(event.DNSAnswers)
+	d.TTLs = r.ttls(event.DNSTTLs)
+	d.Rejected = r.truth(event.DNSRejected)
+	d.Opcode = r.num16(event.DNSOpcode)
 }
 
-func (r *reader) setHTTP(d *event.HTTP, c event.Column, v []byte) {
-	switch c {
-	case event.HTTPMethod:
-		d.Method = r.text(v)
-	case event.HTTPHost:
-		d.Host = r.text(v)
-	case event.HTTPURI:
-		d.URI = r.text(v)
-	case event.HTTPReferrer:
-		d.Referrer = r.text(v)
-	case event.HTTPVersion:
-		d.Version = r.text(v)
-	case event.HTTPUserAgent:
-		d.UserAgent = r.text(v)
-	case event.HTTPOrigin:
-		d.Origin = r.text(v)
-	case event.HTTPOrigBodyLen:
-		d.OrigBodyLen = r.num(v)
-	case event.HTTPRespBodyLen:
-		d.RespBodyLen = r.num(v)
-	case event.HTTPStatus:
-		d.Status = r.num16(v)
-	case event.HTTPStatusMsg:
-		d.StatusMsg = r.text(v)
-	case event.HTTPUsername:
-		d.Username = r.text(v)
-	case event.HTTPProxied:
-		d.Proxied = r.list(v)
-	case event.HTTPOrigMIME:
-		d.OrigMIME = r.list(v)
-	case event.HTTPRespMIME:
-		d.RespMIME = r.list(v)
-	case event.HTTPTransDepth:
-		d.TransDepth = r.num(v)
-	}
+func (r *reader) tls(d *event.TLS) {
+	d.Version = r.text(event.TLSVersion)
+	d.Cipher = r.text(event.TLSCipher)
+	d.Curve = r.text(event.TLSCurve)
+	d.ServerName = r.text(event.TLSServerName)
+	d.Resumed = r.truth(event.TLSResumed)
+	d.LastAlert = r.text(event.TLSLastAlert)
+	d.NextProtocol = r.text(event.TLSNextProtocol)
+	d.Established = r.truth(event.TLSEstablished)
+	d.History = r.text(event.TLSHistory)
+	d.CertChain = r.list(event.TLSCertChain)
+	d.ClientCertChain = r.list(event.TLSClientCertChain)
+	d.SNIMatchesCert = r.truth(event.TLSSNIMatchesCert)
+	d.Validation = r.text(event.TLSValidation)
+	d.Subject = r.text(event.TLSSubject)
+	d.Issuer = r.text(event.TLSIssuer)
+	d.ClientSubject = r.text(event.TLSClientSubject)
+	d.ClientIssuer = r.text(event.TLSClientIssuer)
+	d.JA3 = r.text(event.TLSJA3)
+	d.JA3S = r.text(event.TLSJA3S)
+	d.JA4 = r.text(event.TLSJA4)
+	d.JA4S = r.text(event.TLSJA4S)
 }
 
-func (r *reader) setFile(d *event.File, c event.Column, v []byte) {
-	switch c {
-	case event.FileFUID:
-		d.FUID = r.text(v)
-	case event.FileUIDs:
-		d.UIDs = r.list(v)
-	case event.FileSource:
-		d.Source = r.text(v)
-	case event.FileName:
-		d.Name = r.text(v)
-	case event.FileMIME:
-		d.MIME = r.text(v)
-	case event.FileAnalyzers:
-		d.Analyzers = r.list(v)
-	case event.FileDuration:
-		d.Duration = r.interval(v)
-	case event.FileLocalOrig:
-		d.LocalOrig = r.truth(v)
-	case event.FileFromOrig:
-		d.FromOrig = r.truth(v)
-	case event.FileSeenBytes:
-		d.SeenBytes = r.num(v)
-	case event.FileTotalBytes:
-		d.TotalBytes = r.num(v)
-	case event.FileMissingBytes:
-		d.MissingBytes = r.num(v)
-	case event.FileMD5:
-		d.MD5 = r.text(v)
-	case event.FileSHA1:
-		d.SHA1 = r.text(v)
-	case event.FileSHA256:
-		d.SHA256 = r.text(v)
-	case colTxHosts:
-		r.tx = r.soleHost(v)
-	case colRxHosts:
-		r.rx = r.soleHost(v)
-	}
+func (r *reader) http(d *event.HTTP) {
+	d.Method = r.text(event.HTTPMethod)
+	d.Host = r.text(event.HTTPHost)
+	d.URI = r.text(event.HTTPURI)
+	d.Referrer = r.text(event.HTTPReferrer)
+	d.Version = r.text(event.HTTPVersion)
+	d.UserAgent = r.text(event.HTTPUserAgent)
+	d.Origin = r.text(event.HTTPOrigin)
+	d.OrigBodyLen = r.num(event.HTTPOrigBodyLen)
+	d.RespBodyLen = r.num(event.HTTPRespBodyLen)
+	d.Status = r.num16(event.HTTPStatus)
+	d.StatusMsg = r.text(event.HTTPStatusMsg)
+	d.Username = r.text(event.HTTPUsername)
+	d.Proxied = r.list(event.HTTPProxied)
+	d.OrigMIME = r.list(event.HTTPOrigMIME)
+	d.RespMIME = r.list(event.HTTPRespMIME)
+	d.TransDepth = r.num(event.HTTPTransDepth)
 }
 
-func (r *reader) setX509(d *event.X509, c event.Column, v []byte) {
-	switch c {
-	case event.X509ID:
-		d.ID = r.text(v)
-	case event.X509Version:
-		d.Version = r.num16(v)
-	case event.X509Serial:
-		d.Serial = r.text(v)
-	case event.X509Subject:
-		d.Subject = r.text(v)
-	case event.X509Issuer:
-		d.Issuer = r.text(v)
-	case event.X509NotBefore:
-		d.NotBefore = r.time(v)
-	case event.X509NotAfter:
-		d.NotAfter = r.time(v)
-	case event.X509KeyAlg:
-		d.KeyAlg = r.text(v)
-	case event.X509SigAlg:
-		d.SigAlg = r.text(v)
-	case event.X509KeyType:
-		d.KeyType = r.text(v)
-	case event.X509KeyLength:
-		d.KeyLength = r.num32(v)
-	case event.X509SANDNS:
-		d.SANDNS = r.list(v)
-	case event.X509SANIP:
-		d.SANIP = r.list(v)
-	case event.X509CA:
-		d.CA = r.truth(v)
-	case event.X509HostCert:
-		d.HostCert = r.truth(v)
-	case event.X509ClientCert:
-		d.ClientCert = r.truth(v)
-	}
+func (r *reader) file(d *event.File) {
+	d.FUID = r.text(event.FileFUID)
+	d.UIDs = r.list(event.FileUIDs)
+	d.Source = r.text(event.FileSource)
+	d.Name = r.text(event.FileName)
+	d.MIME = r.text(event.FileMIME)
+	d.Analyzers = r.list(event.FileAnalyzers)
+	d.Duration = r.interval(event.FileDuration)
+	d.LocalOrig = r.truth(event.FileLocalOrig)
+	d.FromOrig = r.truth(event.FileFromOrig)
+	d.SeenBytes = r.num(event.FileSeenBytes)
+	d.TotalBytes = r.num(event.FileTotalBytes)
+	d.MissingBytes = r.num(event.FileMissingBytes)
+	d.MD5 = r.text(event.FileMD5)
+	d.SHA1 = r.text(event.FileSHA1)
+	d.SHA256 = r.text(event.FileSHA256)
+	r.tx, r.rx = r.soleHost(colTxHosts), r.soleHost(colRxHosts)
 }
 
-func (r *reader) setSSH(d *event.SSH, c event.Column, v []byte) {
-	switch c {
-	case event.SSHVersion:
-		d.Version = r.num16(v)
-	case event.SSHAuthSuccess:
-		d.AuthSuccess = r.truth(v)
-	case event.SSHAuthAttempts:
-		d.AuthAttempts = r.num32(v)
-	case event.SSHDirection:
-		d.Direction = r.text(v)
-	case event.SSHClient:
-		d.Client = r.text(v)
-	case event.SSHServer:
-		d.Server = r.text(v)
-	case event.SSHCipherAlg:
-		d.CipherAlg = r.text(v)
-	case event.SSHMACAlg:
-		d.MACAlg = r.text(v)
-	case event.SSHCompressionAlg:
-		d.CompressionAlg = r.text(v)
-	case event.SSHKexAlg:
-		d.KexAlg = r.text(v)
-	case event.SSHHostKeyAlg:
-		d.HostKeyAlg = r.text(v)
-	case event.SSHHostKey:
-		d.HostKey = r.text(v)
-	case event.SSHHASSH:
-		d.HASSH = r.text(v)
-	case event.SSHHASSHServer:
-		d.HASSHServer = r.text(v)
-	}
+func (r *reader) x509(d *event.X509) {
+	d.ID = r.text(event.X509ID)
+	d.Version = r.num16(event.X509Version)
+	d.Serial = r.text(event.X509Serial)
+	d.Subject = r.text(event.X509Subject)
+	d.Issuer = r.text(event.X509Issuer)
+	d.NotBefore = r.time(event.X509NotBefore)
+	d.NotAfter = r.time(event.X509NotAfter)
+	d.KeyAlg = r.text(event.X509KeyAlg)
+	d.SigAlg = r.text(event.X509SigAlg)
+	d.KeyType = r.text(event.X509KeyType)
+	d.KeyLength = r.num32(event.X509KeyLength)
+	d.SANDNS = r.list(event.X509SANDNS)
+	d.SANIP = r.list(event.X509SANIP)
+	d.CA = r.truth(event.X509CA)
+	d.HostCert = r.truth(event.X509HostCert)
+	d.ClientCert = r.truth(event.X509ClientCert)
 }
 
-func (r *reader) setRDP(d *event.RDP, c event.Column, v []byte) {
-	switch c {
-	case event.RDPCookie:
-		d.Cookie = r.text(v)
-	case event.RDPResult:
-		d.Result = r.text(v)
-	case event.RDPSecurityProtocol:
-		d.SecurityProtocol = r.text(v)
-	case event.RDPChannels:
-		d.Channels = r.list(v)
-	case event.RDPKeyboardLayout:
-		d.KeyboardLayout = r.text(v)
-	case event.RDPClientBuild:
-		d.ClientBuild = r.text(v)
-	case event.RDPClientName:
-		d.ClientName = r.text(v)
-	case event.RDPCertType:
-		d.CertType = r.text(v)
-	case event.RDPCertCount:
-		d.CertCount = r.num32(v)
-	case event.RDPEncryptionLevel:
-		d.EncryptionLevel = r.text(v)
-	case event.RDPEncryptionMethod:
-		d.EncryptionMethod = r.text(v)
-	}
+func (r *reader) ssh(d *event.SSH) {
+	d.Version = r.num16(event.SSHVersion)
+	d.AuthSuccess = r.truth(event.SSHAuthSuccess)
+	d.AuthAttempts = r.num32(event.SSHAuthAttempts)
+	d.Direction = r.text(event.SSHDirection)
+	d.Client = r.text(event.SSHClient)
+	d.Server = r.text(event.SSHServer)
+	d.CipherAlg = r.text(event.SSHCipherAlg)
+	d.MACAlg = r.text(event.SSHMACAlg)
+	d.CompressionAlg = r.text(event.SSHCompressionAlg)
+	d.KexAlg = r.text(event.SSHKexAlg)
+	d.HostKeyAlg = r.text(event.SSHHostKeyAlg)
+	d.HostKey = r.text(event.SSHHostKey)
+	d.HASSH = r.text(event.SSHHASSH)
+	d.HASSHServer = r.text(event.SSHHASSHServer)
 }
 
-func (r *reader) setSMB(d *event.SMB, c event.Column, v []byte) {
-	switch c {
-	case event.SMBFUID:
-		d.FUID = r.text(v)
-	case event.SMBAction:
-		d.Action = r.text(v)
-	case event.SMBPath:
-		d.Path = r.text(v)
-	case event.SMBName:
-		d.Name = r.text(v)
-	case event.SMBSize:
-		d.Size = r.num(v)
-	case event.SMBPrevName:
-		d.PrevName = r.text(v)
-	}
+func (r *reader) rdp(d *event.RDP) {
+	d.Cookie = r.text(event.RDPCookie)
+	d.Result = r.text(event.RDPResult)
+	d.SecurityProtocol = r.text(event.RDPSecurityProtocol)
+	d.Channels = r.list(event.RDPChannels)
+	d.KeyboardLayout = r.text(event.RDPKeyboardLayout)
+	d.ClientBuild = r.text(event.RDPClientBuild)
+	d.ClientName = r.text(event.RDPClientName)
+	d.CertType = r.text(event.RDPCertType)
+	d.CertCount = r.num32(event.RDPCertCount)
+	d.EncryptionLevel = r.text(event.RDPEncryptionLevel)
+	d.EncryptionMethod = r.text(event.RDPEncryptionMethod)
 }
 
-func (r *reader) setDHCP(d *event.DHCP, c event.Column, v []byte) {
-	switch c {
-	case event.DHCPUIDs:
-		d.UIDs = r.list(v)
-	case event.DHCPClientAddr:
-		d.ClientAddr = r.addr(v)
-	case event.DHCPServerAddr:
-		d.ServerAddr = r.addr(v)
-	case event.DHCPAssignedAddr:
-		d.AssignedAddr = r.addr(v)
-	case event.DHCPRequestedAddr:
-		d.RequestedAddr = r.addr(v)
-	case event.DHCPMAC:
-		d.MAC = r.text(v)
-	case event.DHCPHostName:
-		d.HostName = r.text(v)
-	case event.DHCPClientFQDN:
-		d.ClientFQDN = r.text(v)
-	case event.DHCPDomain:
-		d.Domain = r.text(v)
-	case event.DHCPLeaseTime:
-		d.LeaseTime = r.interval(v)
-	case event.DHCPMsgTypes:
-		d.MsgTypes = r.list(v)
-	case event.DHCPClientMessage:
-		d.ClientMessage = r.text(v)
-	case event.DHCPServerMessage:
-		d.ServerMessage = r.text(v)
-	case event.DHCPDuration:
-		d.Duration = r.interval(v)
-	}
+func (r *reader) smb(d *event.SMB) {
+	d.FUID = r.text(event.SMBFUID)
+	d.Action = r.text(event.SMBAction)
+	d.Path = r.text(event.SMBPath)
+	d.Name = r.text(event.SMBName)
+	d.Size = r.num(event.SMBSize)
+	d.PrevName = r.text(event.SMBPrevName)
 }
 
-func (r *reader) setNotice(d *event.Notice, c event.Column, v []byte) {
-	switch c {
-	case event.NoticeName:
-		d.Name = r.text(v)
-	case event.NoticeMessage:
-		d.Message = r.text(v)
-	case event.NoticeSub:
-		d.Sub = r.text(v)
-	case event.NoticeActions:
-		d.Actions = r.list(v)
-	case event.NoticePeer:
-		d.Peer = r.text(v)
-	case event.NoticeCount:
-		d.Count = r.num(v)
-	case event.NoticeFUID:
-		d.FUID = r.text(v)
-	case event.NoticeSource:
-		d.Source = r.text(v)
-	}
+func (r *reader) dhcp(d *event.DHCP) {
+	d.UIDs = r.list(event.DHCPUIDs)
+	d.ClientAddr = r.addr(event.DHCPClientAddr)
+	d.ServerAddr = r.addr(event.DHCPServerAddr)
+	d.AssignedAddr = r.addr(event.DHCPAssignedAddr)
+	d.RequestedAddr = r.addr(event.DHCPRequestedAddr)
+	d.MAC = r.text(event.DHCPMAC)
+	d.HostName = r.text(event.DHCPHostName)
+	d.ClientFQDN = r.text(event.DHCPClientFQDN)
+	d.Domain = r.text(event.DHCPDomain)
+	d.LeaseTime = r.interval(event.DHCPLeaseTime)
+	d.MsgTypes = r.list(event.DHCPMsgTypes)
+	d.ClientMessage = r.text(event.DHCPClientMessage)
+	d.ServerMessage = r.text(event.DHCPServerMessage)
+	d.Duration = r.interval(event.DHCPDuration)
 }
 
-func (r *reader) setSoftware(d *event.Software, c event.Column, v []byte) {
-	switch c {
-	case event.SoftwareType:
-		d.Type = r.text(v)
-	case event.SoftwareName:
-		d.Name = r.text(v)
-	case event.SoftwareUnparsed:
-		d.Unparsed = r.text(v)
-	case event.SoftwareMajor:
-		d.Major = r.num32(v)
-	case event.SoftwareMinor:
-		d.Minor = r.num32(v)
-	}
+func (r *reader) notice(d *event.Notice) {
+	d.Name = r.text(event.NoticeName)
+	d.Message = r.text(event.NoticeMessage)
+	d.Sub = r.text(event.NoticeSub)
+	d.Actions = r.list(event.NoticeActions)
+	d.Peer = r.text(event.NoticePeer)
+	d.Count = r.num(event.NoticeCount)
+	d.FUID = r.text(event.NoticeFUID)
+	d.Source = r.text(event.NoticeSource)
 }
 
-func (r *reader) setKerberos(d *event.Kerberos, c event.Column, v []byte) {
-	switch c {
-	case event.KerberosRequestType:
-		d.RequestType = r.text(v)
-	case event.KerberosClient:
-		d.Client = r.text(v)
-	case event.KerberosService:
-		d.Service = r.text(v)
-	case event.KerberosSuccess:
-		d.Success = r.truth(v)
-	case event.KerberosErrorMsg:
-		d.ErrorMsg = r.text(v)
-	case event.KerberosTill:
-		d.Till = r.time(v)
-	case event.KerberosCipher:
-		d.Cipher = r.text(v)
-	case event.KerberosForwardable:
-		d.Forwardable = r.truth(v)
-	case event.KerberosRenewable:
-		d.Renewable = r.truth(v)
-	}
+func (r *reader) software(d *event.Software) {
+	d.Type = r.text(event.SoftwareType)
+	d.Name = r.text(event.SoftwareName)
+	d.Unparsed = r.text(event.SoftwareUnparsed)
+	d.Major = r.num32(event.SoftwareMajor)
+	d.Minor = r.num32(event.SoftwareMinor)
+}
+
+func (r *reader) kerberos(d *event.Kerberos) {
+	d.RequestType = r.text(event.KerberosRequestType)
+	d.Client = r.text(event.KerberosClient)
+	d.Service = r.text(event.KerberosService)
+	d.Success = r.truth(event.KerberosSuccess)
+	d.ErrorMsg = r.text(event.KerberosErrorMsg)
+	d.Till = r.time(event.KerberosTill)
+	d.Cipher = r.text(event.KerberosCipher)
+	d.Forwardable = r.truth(event.KerberosForwardable)
+	d.Renewable = r.truth(event.KerberosRenewable)
 }

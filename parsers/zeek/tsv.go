@@ -12,41 +12,35 @@ import (
 // TSV reads one tab-separated log file. It binds columns by the names in the
 // file's header, and again at each further header.
 type TSV struct {
-	head  header
-	extra []string
-	bound binding
-	r     reader
-	sep   []byte
-	unset int // the unset marker if it is one byte, else -1
-	pos   []int32
-}
+	head   header
+	wanted []string // Options.Extra
+	r      reader
 
-// binding is what a header says, made ready for its records.
-type binding struct {
+	// What the header says, made ready for its records.
 	skip    *parsers.Skip // if not nil, what each record gives
 	stream  stream
 	columns int // fields of a record
-	// The columns to read. Those of second rank come first, so that another name
-	// for the same column overwrites what they gave.
-	second, common, detail []place
-	extra                  []extraPlace
+	sep     []byte
+	seconds []second
+	extra   []place
 }
 
-// place says what a field is.
+// second is a column that the header has under two names. The slot of the second
+// is used for records that have the first unset.
+type second struct {
+	col       event.Column
+	main, alt int32
+}
+
+// place is a field that somebody asked for by name.
 type place struct {
-	at  int32
-	col event.Column
-}
-
-// extraPlace is a field that somebody asked for by name.
-type extraPlace struct {
-	at   int32
+	slot int32
 	name string
 }
 
 // NewTSV returns a parser for one log file.
 func NewTSV(opts parsers.Options) *TSV {
-	p := &TSV{extra: opts.Extra}
+	p := &TSV{wanted: opts.Extra}
 	p.head.reset()
 	return p
 }
@@ -64,35 +58,37 @@ func (p *TSV) Parse(b *event.Batch, ev *event.Event, line []byte) error {
 			return err
 		}
 	}
-	if p.bound.skip != nil {
-		return p.bound.skip
+	if p.skip != nil {
+		return p.skip
 	}
-	if p.split(line) != p.bound.columns {
+	if p.split(line) != p.columns {
 		if line = p.splitLabels(b, line); line == nil {
 			return parsers.ReasonColumns
 		}
 	}
-	p.r.start(b, ev, p.bound.stream)
-	p.r.plain = bytes.IndexByte(line, '\\') < 0
-	p.commonColumns(ev, p.bound.second, line)
-	p.commonColumns(ev, p.bound.common, line)
-	p.details(b, ev, line)
-	if len(p.bound.extra) > 0 {
-		p.extras(b, ev, line)
+	r := &p.r
+	r.start(b, ev, line, p.stream)
+	r.plain = bytes.IndexByte(line, '\\') < 0
+	if p.seconds != nil {
+		p.chooseNames()
 	}
-	err := p.r.finish(ev)
+	r.common(ev)
+	r.columns(ev)
+	if p.extra != nil {
+		p.extras(b, ev)
+	}
+	err := r.finish(ev)
 	if err != nil && p.head.plain && p.head.isPlain(line) { // the next of concatenated files
-		p.head.fields(line)
-		return parsers.ErrMeta
+		return p.head.fields(line)
 	}
 	return err
 }
 
 func (p *TSV) split(line []byte) int {
 	if len(p.sep) == 1 {
-		return splitByte(line, p.sep[0], p.pos)
+		return splitByte(line, p.sep[0], p.r.spans)
 	}
-	return splitText(line, p.sep, p.pos)
+	return splitText(line, p.sep, p.r.spans)
 }
 
 // splitLabels splits a line of a labelled log whose labels are appended to the
@@ -102,8 +98,11 @@ func (p *TSV) splitLabels(b *event.Batch, line []byte) []byte {
 	if !p.head.labelled || !bytes.Contains(line, threeBlanks) {
 		return nil
 	}
-	last := bytes.LastIndex(line, p.sep) + 1
-	out := append(b.Scratch(len(line) + 3*len(p.sep))[:0], line[:last]...)
+	last := bytes.LastIndex(line, p.sep) + len(p.sep)
+	if last < len(p.sep) {
+		return nil
+	}
+	out := append(b.Scratch(len(line)), line[:last]...)
 	for rest := line[last:]; ; {
 		e, more, found := bytes.Cut(rest, threeBlanks)
 		out = append(out, e...)
@@ -113,109 +112,30 @@ func (p *TSV) splitLabels(b *event.Batch, line []byte) []byte {
 		out = append(out, p.sep...)
 		rest = bytes.TrimLeft(more, " ")
 	}
-	if p.split(out) != p.bound.columns {
+	if p.split(out) != p.columns {
 		return nil
 	}
 	return out
 }
 
-// field returns field i of a split line.
-func (p *TSV) field(line []byte, i int32) []byte {
-	return line[int(p.pos[i])+len(p.sep) : p.pos[i+1]]
-}
-
-// isUnset reports whether a field is the unset marker.
-func (p *TSV) isUnset(v []byte) bool {
-	if p.unset >= 0 {
-		return len(v) == 1 && int(v[0]) == p.unset
-	}
-	return string(v) == string(p.r.unset)
-}
-
-func (p *TSV) commonColumns(ev *event.Event, places []place, line []byte) {
-	for _, c := range places {
-		v := p.field(line, c.at)
-		if p.isUnset(v) {
-			continue
+// chooseNames points the slots of columns that have two names to the one that
+// this record has set.
+func (p *TSV) chooseNames() {
+	for _, s := range p.seconds {
+		p.r.slots[s.col] = s.main
+		if _, ok := p.r.peek(s.col); !ok {
+			p.r.slots[s.col] = s.alt
 		}
-		if isCommon(c.col) {
-			p.r.setCommon(ev, c.col, v)
-			continue
-		}
-		p.second(ev, c.col, v)
-	}
-}
-
-// second sets a column of the kind that goes by a second name.
-func (p *TSV) second(ev *event.Event, c event.Column, v []byte) {
-	ev.Set.Add(c)
-	b := p.r.b
-	switch ev.Kind {
-	case event.KindTLS:
-		p.r.setTLS(b.TLS(ev), c, v)
-	case event.KindX509:
-		p.r.setX509(b.X509(ev), c, v)
-	case event.KindSSH:
-		p.r.setSSH(b.SSH(ev), c, v)
-	case event.KindDHCP:
-		p.r.setDHCP(b.DHCP(ev), c, v)
-	case event.KindNotice:
-		p.r.setNotice(b.Notice(ev), c, v)
-	}
-}
-
-// details reads the columns of the record's kind.
-func (p *TSV) details(b *event.Batch, ev *event.Event, line []byte) {
-	switch ev.Kind {
-	case event.KindConn:
-		detail(p, ev, line, b.Conn(ev), (*reader).setConn)
-	case event.KindDNS:
-		detail(p, ev, line, b.DNS(ev), (*reader).setDNS)
-	case event.KindTLS:
-		detail(p, ev, line, b.TLS(ev), (*reader).setTLS)
-	case event.KindHTTP:
-		detail(p, ev, line, b.HTTP(ev), (*reader).setHTTP)
-	case event.KindFile:
-		detail(p, ev, line, b.File(ev), (*reader).setFile)
-	case event.KindX509:
-		detail(p, ev, line, b.X509(ev), (*reader).setX509)
-	case event.KindSSH:
-		detail(p, ev, line, b.SSH(ev), (*reader).setSSH)
-	case event.KindRDP:
-		detail(p, ev, line, b.RDP(ev), (*reader).setRDP)
-	case event.KindSMB:
-		detail(p, ev, line, b.SMB(ev), (*reader).setSMB)
-	case event.KindDHCP:
-		detail(p, ev, line, b.DHCP(ev), (*reader).setDHCP)
-	case event.KindNotice, event.KindWeird:
-		detail(p, ev, line, b.Notice(ev), (*reader).setNotice)
-	case event.KindSoftware:
-		detail(p, ev, line, b.Software(ev), (*reader).setSoftware)
-	case event.KindKerberos:
-		detail(p, ev, line, b.Kerberos(ev), (*reader).setKerberos)
-	}
-}
-
-// detail gives d the columns that the line has of it.
-func detail[D any](p *TSV, ev *event.Event, line []byte, d *D, set func(*reader, *D, event.Column, []byte)) {
-	for _, c := range p.bound.detail {
-		v := p.field(line, c.at)
-		if p.isUnset(v) {
-			continue
-		}
-		if int(c.col) < event.NumColumns {
-			ev.Set.Add(c.col)
-		}
-		set(&p.r, d, c.col, v)
 	}
 }
 
 // extras keeps the fields that were asked for by name.
-func (p *TSV) extras(b *event.Batch, ev *event.Event, line []byte) {
-	ev.Extra = b.Fields(len(p.bound.extra))
-	for _, x := range p.bound.extra {
-		if v := p.field(line, x.at); !p.isUnset(v) {
-			ev.Extra = append(ev.Extra, event.Field{Name: x.name, Value: p.r.text(v)})
+func (p *TSV) extras(b *event.Batch, ev *event.Event) {
+	ev.Extra = b.Fields(len(p.extra))
+	for _, x := range p.extra {
+		p.r.slots[colExtra] = x.slot
+		if v, ok := p.r.peek(colExtra); ok {
+			ev.Extra = append(ev.Extra, event.Field{Name: x.name, Value: p.r.decode(v)})
 		}
 	}
 }
