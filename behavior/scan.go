@@ -1,0 +1,511 @@
+package behavior
+
+import (
+	"cmp"
+	"math"
+	"net/netip"
+	"slices"
+	"time"
+
+	"tidewatch/behavior/sketch"
+	"tidewatch/event"
+)
+
+// ScanConfig holds the settings of the scan detector.
+//
+// The walk is the Threshold Random Walk of Jung, Paxson, Berger and Balakrishnan,
+// "Fast portscan detection using sequential hypothesis testing" (2004).
+type ScanConfig struct {
+	Theta0 float64 // share of first contacts that succeed for a harmless host, 0.5 to 1
+	Theta1 float64 // the same for a scanner, 0 to 0.5
+	Alpha  float64 // accepted share of harmless hosts called scanners
+	Beta   float64 // wanted share of scanners found
+
+	MinHosts     int           // hosts that must have failed in the walk, 2 to 30
+	FailureShare float64       // of the hosts in the walk that must have failed, 0 to 1
+	Ports5m      int           // failed ports of one host within 5 minutes, 2 to 30
+	Ports1h      int           // the same within an hour, 2 to 30
+	Ports24h     int           // the same within a day, 2 to 30
+	MinSources   int           // of a distributed scan within 5 minutes, 2 to 32
+	Idle         time.Duration // a scan is over after such a pause
+	Exclude      []netip.Prefix
+	MaxSources   int // kept in memory, over all shards
+	MaxTargets   int
+}
+
+// DefaultScanConfig returns the settings that the paper gives, and those found
+// on recorded traffic.
+func DefaultScanConfig() ScanConfig {
+	return ScanConfig{
+		Theta0: 0.8, Theta1: 0.2, Alpha: 0.01, Beta: 0.99,
+		MinHosts: 7, FailureShare: 0.75,
+		Ports5m: 8, Ports1h: 12, Ports24h: 25,
+		MinSources: 30, Idle: 30 * time.Minute,
+		MaxSources: 100_000, MaxTargets: 20_000,
+	}
+}
+
+const (
+	minute = int64(time.Minute)
+	hour   = int64(time.Hour)
+	day    = 24 * hour
+
+	// recentSize is how many failed first contacts of a source are kept.
+	recentSize = 32
+	// answeredSize is how many answered ones are kept beside them.
+	answeredSize = 8
+	// sweepEvery is how often, by the data's clock, what is over is looked for.
+	sweepEvery = 10 * int64(time.Second)
+	// forgetAfter is how long a silent entity is kept.
+	forgetAfter = 7 * day
+	// lightSize bounds each of two generations of sources with one contact.
+	lightSize = 65_536
+)
+
+// contact is the first time that a source tried one port of one host.
+type contact struct {
+	time    int64
+	dst     netip.Addr
+	port    uint16 // ICMP: the type
+	proto   event.Proto
+	outcome event.Outcome
+	local   bool // the destination is
+	newHost bool // the source had not tried the host before
+}
+
+func (c *contact) failed() bool { return c.outcome != event.OutcomeAnswered }
+
+// entity is what sources and targets have in common.
+type entity struct {
+	addr        netip.Addr
+	vlan, inner uint16
+	scope       event.Scope
+	dirty       bool // changed since the last cut
+	first, last int64
+}
+
+func (e *entity) hash() uint64 { return event.HashAddr(e.addr, e.vlan, e.inner) }
+
+// source is a host that opens connections.
+type source struct {
+	entity
+	seen     sketch.Seen // hosts, hosts that answered, and contacts
+	walk     float64     // log-likelihood ratio: scanner against harmless host
+	walkFrom int64
+	failed   int // hosts in the walk that did not answer
+	answered int // hosts in the walk that did
+	hosts    int // that ever answered: what is normal for this source
+	recent   []contact
+	oks      []contact
+	scan     *episode
+}
+
+// scanDetector finds sources that look for what answers.
+type scanDetector struct {
+	cfg         ScanConfig
+	up, down    float64 // steps of the walk
+	accept      float64 // the walk says scanner from here
+	reject      float64 // the walk says harmless down to here
+	sources     map[uint64]*source
+	light, old  map[uint64]contact // external sources with one contact, two generations
+	targets     map[uint64]*target
+	open        []*source
+	openTargets []*target
+	sweepAt     int64
+	forgetAt    int64
+	maxSources  int
+	maxTargets  int
+	lightSize   int
+
+	tracking     bool
+	dirty        []*source
+	dirtyTargets []*target
+	forgotten    [][]byte
+	freshLight   []uint64
+}
+
+func newScanDetector(cfg ScanConfig, shards int) *scanDetector {
+	return &scanDetector{
+		cfg:        cfg,
+		up:         math.Log((1 - cfg.Theta1) / (1 - cfg.Theta0)),
+		down:       math.Log(cfg.Theta1 / cfg.Theta0),
+		accept:     math.Log(cfg.Beta / cfg.Alpha),
+		reject:     math.Log((1 - cfg.Beta) / (1 - cfg.Alpha)),
+		sources:    map[uint64]*source{},
+		light:      map[uint64]contact{},
+		targets:    map[uint64]*target{},
+		maxSources: max(cfg.MaxSources/shards, 16),
+		maxTargets: max(cfg.MaxTargets/shards, 16),
+		lightSize:  max(lightSize/shards, 16),
+	}
+}
+
+// Salts tell the three things apart that a source's Seen remembers.
+const (
+	saltHost    = 0x9e3779b97f4a7c15
+	saltAnswer  = 0xc2b2ae3d27d4eb4f
+	saltContact = 0x165667b19e3779f9
+)
+
+// spread mixes a hash with a salt (the finaliser of SplitMix64, Steele et al. 2014).
+func spread(h, salt uint64) uint64 {
+	h += salt
+	h = (h ^ h>>30) * 0xbf58476d1ce4e5b9
+	h = (h ^ h>>27) * 0x94d049bb133111eb
+	return h ^ h>>31
+}
+
+// observeSource takes a connection as one of its originator.
+func (d *scanDetector) observeSource(ev *event.Event, dst []event.Observation) []event.Observation {
+	if d.ignores(ev) {
+		return dst
+	}
+	c := contact{
+		time: ev.Time, dst: ev.Resp.Addr, port: ev.Resp.Port, proto: ev.Proto,
+		outcome: ev.Outcome, local: ev.Resp.Scope == event.ScopeLocal,
+	}
+	if ev.Proto.IsICMP() {
+		c.port = 0
+	}
+	s := d.sources[ev.Orig.Hash]
+	if s == nil {
+		if s = d.admit(ev, &c); s == nil {
+			return dst
+		}
+	}
+	if s.scan != nil && ev.Time > s.scan.deadline(d.cfg.Idle) {
+		dst = d.closeScan(s, dst)
+	}
+	return d.contact(s, ev.Resp.Hash, &c, ev, dst)
+}
+
+// ignores reports whether a connection says nothing about its originator.
+func (d *scanDetector) ignores(ev *event.Event) bool {
+	if ev.Resp.Scope == event.ScopeMulticast || ev.Resp.Scope == event.ScopeSpecial || ev.Orig.Scope == event.ScopeSpecial {
+		return true
+	}
+	// The broadcast address of a /24, or of a wider network, as UDP uses it.
+	if ev.Proto == event.ProtoUDP && ev.Resp.Addr.Is4() && ev.Resp.Addr.As4()[3] == 255 {
+		return true
+	}
+	for _, p := range d.cfg.Exclude {
+		if p.Contains(ev.Orig.Addr) {
+			return true
+		}
+	}
+	return false
+}
+
+// admit returns the record of a source that has none yet, or nil if one contact
+// is all that is known of it. Outside sources come late to a record, since an
+// attacker can invent as many as he likes: a flood of them turns over the two
+// generations of light ones and touches nobody else.
+func (d *scanDetector) admit(ev *event.Event, c *contact) *source {
+	key := ev.Orig.Hash
+	if ev.Orig.Scope == event.ScopeLocal {
+		return d.addSource(ev)
+	}
+	first, ok := d.light[key]
+	if !ok {
+		first, ok = d.old[key]
+	}
+	if !ok {
+		if len(d.light) >= d.lightSize {
+			d.light, d.old = d.old, d.light
+			if d.light == nil {
+				d.light = make(map[uint64]contact)
+			}
+			clear(d.light)
+		}
+		d.light[key] = *c
+		d.touchLight(key)
+		return nil
+	}
+	if first.dst == c.dst && first.port == c.port && first.proto == c.proto {
+		return nil
+	}
+	delete(d.light, key)
+	delete(d.old, key)
+	d.touchLight(key)
+	s := d.addSource(ev)
+	s.first = first.time
+	d.remember(s, event.HashAddr(first.dst, ev.VLAN, ev.InnerVLAN), &first)
+	return s
+}
+
+func (d *scanDetector) touchLight(key uint64) {
+	if d.tracking {
+		d.freshLight = append(d.freshLight, key)
+	}
+}
+
+func (d *scanDetector) addSource(ev *event.Event) *source {
+	if len(d.sources) >= d.maxSources {
+		d.evict()
+	}
+	s := &source{entity: entity{addr: ev.Orig.Addr, vlan: ev.VLAN, inner: ev.InnerVLAN, scope: ev.Orig.Scope, first: ev.Time}}
+	d.sources[ev.Orig.Hash] = s
+	return s
+}
+
+// evict forgets the sixteenth of the sources that is the least worth keeping:
+// outside ones first, then by how long they have been silent.
+func (d *scanDetector) evict() {
+	all := make([]*source, 0, len(d.sources))
+	for _, s := range d.sources {
+		if s.scan == nil {
+			all = append(all, s)
+		}
+	}
+	slices.SortFunc(all, func(a, b *source) int {
+		return cmp.Or(cmp.Compare(b.scope, a.scope), cmp.Compare(a.last, b.last), a.addr.Compare(b.addr))
+	})
+	for _, s := range all[:min(len(all), d.maxSources/16+1)] {
+		d.forgetSource(s)
+	}
+}
+
+func (d *scanDetector) forgetSource(s *source) {
+	delete(d.sources, s.hash())
+	if d.tracking {
+		d.forgotten = append(d.forgotten, s.key(keySource))
+	}
+}
+
+// contact takes one connection of a known source.
+func (d *scanDetector) contact(s *source, host uint64, c *contact, ev *event.Event, dst []event.Observation) []event.Observation {
+	if c.time > s.last+hour { // not each time: it makes the record change
+		s.last = c.time
+		d.touch(s)
+	}
+	if !d.remember(s, host, c) {
+		return dst
+	}
+	if s.scan != nil {
+		s.scan.add(c, ev)
+		return dst
+	}
+	if !c.failed() {
+		return dst
+	}
+	if d.walksLikeScanner(s, c.time) || d.triesPorts(s, c) {
+		return d.openScan(s, c, ev, dst)
+	}
+	return dst
+}
+
+// remember puts a contact into the source's record. It reports whether the
+// contact is the first of its kind and says something.
+func (d *scanDetector) remember(s *source, host uint64, c *contact) bool {
+	known := spread(host, saltAnswer)
+	if !s.seen.Add(spread(host, saltContact+uint64(c.port)<<16+uint64(c.proto))) {
+		return false
+	}
+	d.touch(s)
+	c.newHost = s.seen.Add(spread(host, saltHost))
+	if c.failed() {
+		if s.scan == nil && c.newHost {
+			d.step(s, c.time, true)
+		}
+		// What answered before is down now: that is not a search.
+		if s.seen.Has(known) && !c.newHost && s.scan == nil && !s.tried(c.dst, d.cfg.Ports5m/2) {
+			return false
+		}
+		s.recent = ring(s.recent, *c, recentSize)
+		return true
+	}
+	if s.seen.Add(known) {
+		s.hosts++
+		if s.scan == nil && c.newHost {
+			d.step(s, c.time, false)
+		}
+	}
+	if len(s.recent) > 0 {
+		s.oks = ring(s.oks, *c, answeredSize)
+	}
+	return true
+}
+
+// tried reports whether the source has failed at n ports of a host lately: then
+// that the host answered once is no excuse.
+func (s *source) tried(dst netip.Addr, n int) bool {
+	for i := range s.recent {
+		if s.recent[i].dst == dst {
+			n--
+		}
+	}
+	return n <= 0
+}
+
+// ring appends c, or puts it in the place of the oldest one. The order within is
+// of no matter.
+func ring(r []contact, c contact, size int) []contact {
+	if len(r) < size {
+		return append(r, c)
+	}
+	oldest := 0
+	for i := range r {
+		if r[i].time < r[oldest].time {
+			oldest = i
+		}
+	}
+	r[oldest] = c
+	return r
+}
+
+// step moves the source's walk by the outcome of a first contact with a host.
+func (d *scanDetector) step(s *source, t int64, failed bool) {
+	if s.failed+s.answered == 0 || t-s.walkFrom > day {
+		s.walk, s.failed, s.answered, s.walkFrom = 0, 0, 0, t
+	}
+	if failed {
+		s.failed++
+		s.walk += d.up
+	} else {
+		s.answered++
+		s.walk += d.down
+	}
+	if s.walk <= d.reject {
+		s.walk, s.failed, s.answered = 0, 0, 0
+	}
+}
+
+func (d *scanDetector) walksLikeScanner(s *source, t int64) bool {
+	return s.walk >= d.accept && s.failed >= d.cfg.MinHosts &&
+		float64(s.failed) >= d.cfg.FailureShare*float64(s.failed+s.answered) && t-s.walkFrom <= day
+}
+
+// triesPorts reports whether the source has failed at many ports of c's host.
+func (d *scanDetector) triesPorts(s *source, c *contact) bool {
+	if c.proto.IsICMP() {
+		return false
+	}
+	var n [3]int
+	ok := 0
+	for i := range s.recent {
+		r := &s.recent[i]
+		if r.dst != c.dst || r.proto.IsICMP() {
+			continue
+		}
+		switch age := c.time - r.time; {
+		case age <= 5*minute:
+			n[0]++
+			fallthrough
+		case age <= hour:
+			n[1]++
+			fallthrough
+		case age <= day:
+			n[2]++
+		}
+	}
+	for i := range s.oks {
+		if s.oks[i].dst == c.dst && c.time-s.oks[i].time <= day {
+			ok++
+		}
+	}
+	if ok > n[2] {
+		return false
+	}
+	return n[0] >= d.cfg.Ports5m || n[1] >= d.cfg.Ports1h || n[2] >= d.cfg.Ports24h
+}
+
+// openScan says that a source is scanning, from what is kept of its contacts.
+func (d *scanDetector) openScan(s *source, c *contact, ev *event.Event, dst []event.Observation) []event.Observation {
+	evidence := make([]contact, 0, recentSize+answeredSize)
+	for _, r := range s.recent {
+		if c.time-r.time <= day {
+			evidence = append(evidence, r)
+		}
+	}
+	slices.SortStableFunc(evidence, func(a, b contact) int { return cmp.Compare(a.time, b.time) })
+	e := newEpisode(s, evidence[0].time, c.time)
+	for i := range evidence {
+		r := &evidence[i]
+		if r.time == c.time && r.dst == c.dst && r.port == c.port {
+			e.add(r, ev)
+		} else {
+			e.add(r, nil)
+		}
+	}
+	for i := range s.oks {
+		if s.oks[i].time >= e.start {
+			e.add(&s.oks[i], nil)
+		}
+	}
+	e.failedAtDetection = e.failed
+	e.walk = max(s.walk, d.up*float64(len(evidence)))
+	s.scan = e
+	d.open = append(d.open, s)
+	return append(dst, s.observation(d, e, true))
+}
+
+// closeScan reports a scan for the last time.
+func (d *scanDetector) closeScan(s *source, dst []event.Observation) []event.Observation {
+	e := s.scan
+	e.revision++
+	dst = append(dst, s.observation(d, e, false))
+	s.scan = nil
+	s.walk, s.failed, s.answered = 0, 0, 0
+	s.recent, s.oks = nil, nil
+	if i := slices.Index(d.open, s); i >= 0 {
+		d.open = slices.Delete(d.open, i, i+1)
+	}
+	d.touch(s)
+	return dst
+}
+
+// touch puts a source into the next cut.
+func (d *scanDetector) touch(s *source) {
+	if d.tracking && !s.dirty {
+		s.dirty = true
+		d.dirty = append(d.dirty, s)
+	}
+}
+
+// advance closes the scans that are over at clock, and forgets silent entities.
+func (d *scanDetector) advance(clock int64, dst []event.Observation) []event.Observation {
+	if clock < d.sweepAt {
+		return dst
+	}
+	d.sweepAt = clock + sweepEvery
+	for i := len(d.open) - 1; i >= 0; i-- {
+		if s := d.open[i]; clock > s.scan.deadline(d.cfg.Idle) {
+			dst = d.closeScan(s, dst)
+		}
+	}
+	for i := len(d.openTargets) - 1; i >= 0; i-- {
+		if t := d.openTargets[i]; clock > t.scan.deadline(d.cfg.Idle) {
+			dst = d.closeTarget(t, dst)
+		}
+	}
+	if clock >= d.forgetAt {
+		d.forgetAt = clock + hour
+		d.forget(clock - forgetAfter)
+	}
+	return dst
+}
+
+// forget drops the entities that have been silent since before.
+func (d *scanDetector) forget(before int64) {
+	for _, s := range d.sources {
+		if s.scan == nil && s.last < before {
+			d.forgetSource(s)
+		}
+	}
+	for _, t := range d.targets {
+		if t.scan == nil && t.last < before {
+			d.forgetTarget(t)
+		}
+	}
+}
+
+// finish closes all scans, in an order that does not depend on the shards.
+func (d *scanDetector) finish(dst []event.Observation) []event.Observation {
+	for len(d.open) > 0 {
+		dst = d.closeScan(d.open[len(d.open)-1], dst)
+	}
+	for len(d.openTargets) > 0 {
+		dst = d.closeTarget(d.openTargets[len(d.openTargets)-1], dst)
+	}
+	return dst
+}

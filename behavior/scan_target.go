@@ -1,0 +1,222 @@
+package behavior
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"net/netip"
+	"slices"
+
+	"tidewatch/behavior/sketch"
+	"tidewatch/event"
+)
+
+const (
+	// distributedWithin is how soon after another the sources of a distributed
+	// scan must come.
+	distributedWithin = 5 * minute
+	// distributedCold is the same for a target of which less than an hour is known.
+	distributedCold = minute
+	// distributedFactor is how many times faster than usual they must come.
+	distributedFactor = 4
+)
+
+// target is a local host that others try.
+type target struct {
+	entity
+	known sketch.Seen // sources that it answered, or that failed before
+	tries []try       // the last failed first contacts, each of another source
+	// rate is the decayed number of failed first contacts: each counts 1 at first
+	// and 1/e after six hours.
+	rate     float64
+	rateTime int64
+	scan     *episode
+}
+
+const rateDecay = 6 * hour
+
+// try is one source's failed first contact.
+type try struct {
+	time    int64
+	src     netip.Addr
+	port    uint16
+	proto   event.Proto
+	outcome event.Outcome
+	local   bool
+}
+
+// observeTarget takes a connection as one of its responder.
+func (d *scanDetector) observeTarget(ev *event.Event, dst []event.Observation) []event.Observation {
+	if d.ignores(ev) || ev.Proto.IsICMP() {
+		return dst
+	}
+	t := d.targets[ev.Resp.Hash]
+	if t == nil {
+		if len(d.targets) >= d.maxTargets {
+			d.evictTargets()
+		}
+		t = &target{entity: entity{addr: ev.Resp.Addr, vlan: ev.VLAN, inner: ev.InnerVLAN, scope: ev.Resp.Scope, first: ev.Time}}
+		d.targets[ev.Resp.Hash] = t
+	}
+	if ev.Time > t.last+hour {
+		t.last = ev.Time
+		d.touchTarget(t)
+	}
+	if t.scan != nil && ev.Time > t.scan.deadline(d.cfg.Idle) {
+		dst = d.closeTarget(t, dst)
+	}
+	if !t.known.Add(spread(ev.Orig.Hash, saltHost)) {
+		return dst
+	}
+	d.touchTarget(t)
+	if ev.Outcome == event.OutcomeAnswered {
+		return dst
+	}
+	return d.tried(t, try{ev.Time, ev.Orig.Addr, ev.Resp.Port, ev.Proto, ev.Outcome, ev.Orig.Scope == event.ScopeLocal}, ev, dst)
+}
+
+// tried takes a failed first contact with a target.
+func (d *scanDetector) tried(t *target, c try, ev *event.Event, dst []event.Observation) []event.Observation {
+	usual := t.usual(c.time)
+	t.rate = t.decayed(c.time) + 1
+	t.rateTime = max(t.rateTime, c.time)
+	if t.scan != nil {
+		t.scan.addTry(t, &c, ev)
+		return dst
+	}
+	if len(t.tries) < d.cfg.MinSources {
+		t.tries = append(t.tries, c)
+	} else {
+		copy(t.tries, t.tries[1:])
+		t.tries[len(t.tries)-1] = c
+	}
+	if len(t.tries) < d.cfg.MinSources {
+		return dst
+	}
+	within := distributedWithin
+	if c.time-t.first < hour {
+		within = distributedCold
+	}
+	took := c.time - t.tries[0].time
+	expected := usual * float64(max(took, 1)) // tries in as long a time
+	if took > within || took < 0 || float64(len(t.tries)) < distributedFactor*expected || t.outage() {
+		return dst
+	}
+	return d.openTarget(t, &c, ev, usual, dst)
+}
+
+// decayed returns the rate counter at a time.
+func (t *target) decayed(now int64) float64 {
+	if now <= t.rateTime {
+		return t.rate
+	}
+	return t.rate * math.Exp(-float64(now-t.rateTime)/float64(rateDecay))
+}
+
+// usual returns how many failed first contacts a nanosecond are normal.
+func (t *target) usual(now int64) float64 {
+	return t.decayed(now) / float64(min(max(now-t.first, minute), rateDecay))
+}
+
+// outage reports whether the tries look like clients whose server is down: own
+// hosts, all at one or two ports.
+func (t *target) outage() bool {
+	ports := map[uint16]bool{}
+	local := 0
+	for _, c := range t.tries {
+		ports[c.port] = true
+		if c.local {
+			local++
+		}
+	}
+	return 2*local > len(t.tries) && len(ports) < 3
+}
+
+func (e *episode) addTry(t *target, c *try, ev *event.Event) {
+	e.sources.Add(spread(event.HashAddr(c.src, 0, 0), 0))
+	e.add(&contact{time: c.time, dst: t.addr, port: c.port, proto: c.proto, outcome: c.outcome, local: true}, ev)
+}
+
+func (d *scanDetector) openTarget(t *target, c *try, ev *event.Event, usual float64, dst []event.Observation) []event.Observation {
+	start := t.tries[0].time
+	e := &episode{id: episodeID('t', &t.entity, start), start: start, detected: c.time, last: c.time, limit: start + day}
+	for i := range t.tries {
+		var record *event.Event
+		if i == len(t.tries)-1 {
+			record = ev
+		}
+		e.addTry(t, &t.tries[i], record)
+	}
+	e.failedAtDetection = e.failed
+	e.walk = math.Log(float64(len(t.tries)) / max(usual*float64(max(c.time-start, 1)), 0.1))
+	t.scan = e
+	d.openTargets = append(d.openTargets, t)
+	return append(dst, t.observation(d, true))
+}
+
+func (d *scanDetector) closeTarget(t *target, dst []event.Observation) []event.Observation {
+	t.scan.revision++
+	dst = append(dst, t.observation(d, false))
+	t.scan, t.tries = nil, nil
+	if i := slices.Index(d.openTargets, t); i >= 0 {
+		d.openTargets = slices.Delete(d.openTargets, i, i+1)
+	}
+	d.touchTarget(t)
+	return dst
+}
+
+// touchTarget puts a target into the next cut.
+func (d *scanDetector) touchTarget(t *target) {
+	if d.tracking && !t.dirty {
+		t.dirty = true
+		d.dirtyTargets = append(d.dirtyTargets, t)
+	}
+}
+
+// observation makes the case of many sources against one target.
+func (t *target) observation(d *scanDetector, open bool) event.Observation {
+	e := t.scan
+	o := e.observation(open)
+	o.Subject = event.Subject{Type: "host", Value: t.addr.String()}
+	o.Destination.Addr, o.Destination.Scope = t.addr, t.scope
+	o.VLAN = t.vlan
+	o.Direction = "inbound"
+	o.Score = math.Round(1000/(1+math.Exp(-e.walk))) / 1000
+	o.Risk = min(25+5*math.Round(math.Log10(float64(e.attempts))), 60)
+	o.Related = []netip.Addr{t.addr}
+	sources := count(e.sources.Count())
+	usual := t.usual(e.start) * float64(max(e.last-e.start, 1))
+	o.Reason = fmt.Sprintf("%.0f sources tried %s for the first time within %s, and none was answered; %.1f would be usual", sources, t.addr, span(e.last-e.start), usual)
+	o.Evidence = []event.Evidence{{
+		Feature: "scan.sources", Observed: sources, Expected: round2(usual), Unit: "sources", Weight: round2(e.walk),
+		Text: fmt.Sprintf("%.0f new sources failed where %.1f are usual in as long a time", sources, usual),
+	}, {
+		Feature: "scan.ports", Observed: count(e.ports.Count()), Expected: 1, Unit: "ports", Weight: round2(math.Log(max(e.ports.Count(), 1))),
+		Text: fmt.Sprintf("%.0f ports were tried", e.ports.Count()),
+	}}
+	o.Baseline = event.Baseline{Since: t.first, Observations: uint64(t.decayed(e.last)), Text: "failed first contacts with this host, over the last six hours"}
+	return o
+}
+
+// evictTargets forgets the sixteenth of the targets that has been silent longest.
+func (d *scanDetector) evictTargets() {
+	all := make([]*target, 0, len(d.targets))
+	for _, t := range d.targets {
+		if t.scan == nil {
+			all = append(all, t)
+		}
+	}
+	slices.SortFunc(all, func(a, b *target) int {
+		return cmp.Or(cmp.Compare(a.last, b.last), a.addr.Compare(b.addr))
+	})
+	for _, t := range all[:min(len(all), d.maxTargets/16+1)] {
+		d.forgetTarget(t)
+	}
+}
+
+func (d *scanDetector) forgetTarget(t *target) {
+	delete(d.targets, t.hash())
+	if d.tracking {
+		d.forgotten = append(d.forgotten, t.key(keyTarget))
+	}
+}

@@ -1,0 +1,133 @@
+package sketch
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+)
+
+func hashes(r *rand.Rand, n int) []uint64 {
+	hs := make([]uint64, n)
+	for i := range hs {
+		hs[i] = r.Uint64()
+	}
+	return hs
+}
+
+// The estimate is exact below 64 and within 4 standard errors of the truth above.
+func TestDistinctCounts(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 1))
+	for _, n := range []int{0, 1, 10, 63, 64, 100, 300, 640, 1000, 10000, 300000} {
+		for range 20 {
+			var d Distinct
+			hs := hashes(r, n)
+			for _, h := range hs {
+				d.Add(h)
+				d.Add(h)
+			}
+			off := math.Abs(d.Count() - float64(n))
+			if n < exactSize && off != 0 || off > 4*0.065*float64(n) {
+				t.Errorf("%d hashes are counted as %.0f", n, d.Count())
+			}
+		}
+	}
+}
+
+// The merge of two sketches is the sketch of the union, and the serial form gives
+// the same sketch back.
+func TestDistinctMergesAndSerialises(t *testing.T) {
+	r := rand.New(rand.NewPCG(2, 2))
+	for range 300 {
+		all := hashes(r, 1+r.IntN(200))
+		var a, b, union Distinct
+		for _, h := range all {
+			side := r.IntN(3)
+			if side != 0 {
+				a.Add(h)
+			}
+			if side != 1 {
+				b.Add(h)
+			}
+			union.Add(h)
+		}
+		a.Merge(&b)
+		if a.Count() != union.Count() {
+			t.Fatalf("merged %.2f, union %.2f", a.Count(), union.Count())
+		}
+		form := a.Append([]byte("x"))
+		var back Distinct
+		rest, err := back.Decode(append(form[1:], "rest"...))
+		if err != nil || string(rest) != "rest" || string(back.Append(nil)) != string(form[1:]) {
+			t.Fatalf("round trip: %v, rest %q", err, rest)
+		}
+	}
+}
+
+func TestSeenRemembers(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 3))
+	var s Seen
+	hs := hashes(r, 20000)
+	again := 0
+	for i, h := range hs {
+		if !s.Add(h) {
+			again++ // 32 bits collide now and then
+		}
+		for range 3 {
+			if j := i - r.IntN(min(i+1, 1500)); !s.Has(hs[j]) {
+				t.Fatalf("hash %d is forgotten at %d", j, i)
+			}
+		}
+		if s.Bytes() > 16<<10 {
+			t.Fatalf("%d bytes", s.Bytes())
+		}
+	}
+	if again > 3 {
+		t.Errorf("%d of %d new hashes were taken for known ones", again, len(hs))
+	}
+}
+
+func TestSeenSerialises(t *testing.T) {
+	r := rand.New(rand.NewPCG(4, 4))
+	for range 100 {
+		var s, back Seen
+		for _, h := range hashes(r, r.IntN(4000)) {
+			s.Add(h)
+		}
+		rest, err := back.Decode(append(s.Append(nil), 'x'))
+		if err != nil || string(rest) != "x" {
+			t.Fatal(err, rest)
+		}
+		for range 3000 { // from here on both answer the same
+			h := r.Uint64()
+			if s.Add(h) != back.Add(h) {
+				t.Fatal("the set differs after a round trip")
+			}
+		}
+		if s.n != back.n {
+			t.Fatalf("%d in the set, %d after a round trip", s.n, back.n)
+		}
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	var d Distinct
+	var s Seen
+	for i := range uint64(100) {
+		f.Add(d.Append(nil))
+		f.Add(s.Append(nil))
+		d.Add(i * 0x9e3779b97f4a7c15)
+		s.Add(i * 0x9e3779b97f4a7c15)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var d Distinct
+		if _, err := d.Decode(b); err == nil {
+			d.Add(1)
+			d.Count()
+		}
+		var s Seen
+		if _, err := s.Decode(b); err == nil {
+			s.Add(1)
+			s.Has(2)
+		}
+	})
+}
