@@ -1,0 +1,332 @@
+// Package outputs writes findings: as ECS documents, and for people.
+package outputs
+
+import (
+	"math"
+	"net/netip"
+	"slices"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"tidewatch/event"
+)
+
+// ecsVersion is the version of the Elastic Common Schema that documents follow.
+const ecsVersion = "8.17.0"
+
+// AppendDocument appends the ECS document of a finding to dst: one JSON object
+// without a line break. ingested, in Unix nanoseconds, becomes event.ingested; 0
+// leaves it out. Any bytes in the finding give valid JSON: what is not UTF-8
+// becomes U+FFFD.
+func AppendDocument(dst []byte, f *event.Finding, ingested int64) []byte {
+	w := &object{b: dst}
+	w.open("")
+	w.time("@timestamp", f.Time)
+	w.open("ecs").text("version", ecsVersion).close()
+	w.text("message", f.Rule.Name)
+	w.event(f, ingested)
+	w.rule(f.Rule)
+	w.threat(f.Rule.Attack)
+	w.endpoint("source", &f.Source)
+	w.endpoint("destination", &f.Destination)
+	w.network(f)
+	if f.Query != "" {
+		w.open("dns").open("question").text("name", f.Query).close().close()
+	}
+	w.related(f)
+	w.texts("tags", f.Rule.Tags)
+	w.open("observer").text("type", "ids").text("vendor", "tidewatch").text("product", "tidewatch").close()
+	w.own(f)
+	w.close()
+	return w.b
+}
+
+func (w *object) event(f *event.Finding, ingested int64) {
+	w.open("event")
+	w.text("kind", "alert")
+	w.texts("category", []string{"network", "intrusion_detection"})
+	w.texts("type", []string{"info"})
+	w.text("module", "tidewatch")
+	w.text("dataset", "tidewatch.finding")
+	if len(f.Sensors) > 0 {
+		w.text("provider", f.Sensors[0])
+	}
+	w.text("id", f.ID)
+	w.time("start", f.Start)
+	w.time("end", f.End)
+	w.number("duration", float64(max(f.End-f.Start, 0)))
+	w.text("action", f.Detector)
+	w.number("severity", float64(f.Rule.Severity))
+	w.number("risk_score", f.Risk)
+	w.number("risk_score_norm", f.Risk)
+	w.text("reason", f.Reason)
+	if ingested != 0 {
+		w.time("ingested", ingested)
+	}
+	w.close()
+}
+
+func (w *object) rule(r *event.RuleInfo) {
+	w.open("rule")
+	w.text("id", r.ID).text("name", r.Name).text("description", r.Description).text("category", r.Category)
+	w.text("version", r.Version).text("ruleset", r.Ruleset)
+	if len(r.References) > 0 {
+		w.text("reference", r.References[0])
+	}
+	w.close()
+}
+
+// threat writes the ATT&CK techniques as parallel arrays, the way ECS has them.
+func (w *object) threat(ts []event.Technique) {
+	if len(ts) == 0 {
+		return
+	}
+	var tacticID, tacticName, id, name, subID, subName []string
+	add := func(ids, names *[]string, i, n string) {
+		if !slices.Contains(*ids, i) {
+			*ids, *names = append(*ids, i), append(*names, n)
+		}
+	}
+	for _, t := range ts {
+		add(&id, &name, t.ID, t.Name)
+		if t.SubID != "" {
+			add(&subID, &subName, t.SubID, t.SubName)
+		}
+		for _, a := range t.Tactics {
+			add(&tacticID, &tacticName, a.ID, a.Name)
+		}
+	}
+	w.open("threat").text("framework", "MITRE ATT&CK")
+	w.open("tactic").texts("id", tacticID).texts("name", tacticName).close()
+	w.open("technique").texts("id", id).texts("name", name)
+	if len(subID) > 0 {
+		w.open("subtechnique").texts("id", subID).texts("name", subName).close()
+	}
+	w.close().close()
+}
+
+func (w *object) endpoint(name string, e *event.Endpoint) {
+	if !e.Addr.IsValid() && e.Domain == "" {
+		return
+	}
+	w.open(name)
+	if e.Addr.IsValid() {
+		w.text("address", e.Addr.String()).text("ip", e.Addr.String())
+	}
+	if e.HasPort {
+		w.number("port", float64(e.Port))
+	}
+	w.text("domain", e.Domain)
+	if e.Bytes > 0 {
+		w.number("bytes", float64(e.Bytes))
+	}
+	if e.Packets > 0 {
+		w.number("packets", float64(e.Packets))
+	}
+	w.close()
+}
+
+func (w *object) network(f *event.Finding) {
+	w.open("network")
+	w.text("transport", f.Proto.String())
+	w.text("protocol", f.Application)
+	w.text("direction", f.Direction)
+	w.text("community_id", f.CommunityID)
+	if f.VLAN != 0 {
+		w.open("vlan").text("id", strconv.Itoa(int(f.VLAN))).close()
+	}
+	w.close()
+}
+
+func (w *object) related(f *event.Finding) {
+	var ips []string
+	for _, a := range f.Related {
+		if s := a.String(); !slices.Contains(ips, s) {
+			ips = append(ips, s)
+		}
+	}
+	w.open("related").texts("ip", ips).texts("hosts", f.Hosts).close()
+}
+
+// own writes the fields of tidewatch's own namespace.
+func (w *object) own(f *event.Finding) {
+	w.open("tidewatch")
+	w.open("subject").text("type", f.Subject.Type).text("value", f.Subject.Value).close()
+	w.open("episode").text("id", f.Episode).number("revision", float64(f.Revision)).bool("open", f.Open).close()
+	w.number("score", f.Score)
+	w.list("evidence")
+	for i := range f.Evidence {
+		e := &f.Evidence[i]
+		w.open("").text("feature", e.Feature).number("observed", e.Observed).number("expected", e.Expected)
+		w.text("unit", e.Unit).number("weight", e.Weight).text("text", e.Text).close()
+	}
+	w.end()
+	w.open("baseline")
+	if f.Baseline.Since != 0 {
+		w.time("since", f.Baseline.Since)
+	}
+	w.number("observations", float64(f.Baseline.Observations)).text("text", f.Baseline.Text).close()
+	w.list("sample")
+	for i := range f.Sample {
+		w.sample(&f.Sample[i])
+	}
+	w.end()
+	w.open(f.Detector)
+	for i := range f.Features {
+		switch t := &f.Features[i]; t.Type {
+		case event.FeatureNumber:
+			w.number(t.Key, t.Num)
+		case event.FeatureText:
+			w.text(t.Key, t.Text)
+		case event.FeatureBool:
+			w.bool(t.Key, t.Num != 0)
+		case event.FeatureList:
+			w.texts(t.Key, t.List)
+		}
+	}
+	w.close()
+	w.text("investigate", f.Investigate)
+	w.texts("false_positives", f.Rule.FalsePositives)
+	w.close()
+}
+
+func (w *object) sample(s *event.Sample) {
+	w.open("").text("uid", s.UID).time("time", s.Time).number("duration_seconds", float64(s.Duration)/1e9)
+	w.addrPort("source", s.Orig)
+	w.addrPort("destination", s.Resp)
+	w.number("source_bytes", float64(s.OrigBytes)).number("destination_bytes", float64(s.RespBytes))
+	w.text("state", s.State).close()
+}
+
+func (w *object) addrPort(name string, a netip.AddrPort) {
+	if a.Addr().IsValid() {
+		w.open(name).text("ip", a.Addr().String()).number("port", float64(a.Port())).close()
+	}
+}
+
+// object appends JSON. Members without a value, and objects and lists without
+// members, are left out.
+type object struct {
+	b     []byte
+	marks []mark // of the open objects and lists
+}
+
+// mark is where an open object begins: before its name, and after its brace.
+type mark struct {
+	before, after int
+	list          bool
+}
+
+// key begins a member.
+func (w *object) key(name string) {
+	if n := len(w.b); len(w.marks) > 0 && n > w.marks[len(w.marks)-1].after {
+		w.b = append(w.b, ',')
+	}
+	if name != "" {
+		w.b = append(appendString(w.b, name), ':')
+	}
+}
+
+func (w *object) begin(name string, brace byte) *object {
+	before := len(w.b)
+	w.key(name)
+	w.b = append(w.b, brace)
+	w.marks = append(w.marks, mark{before, len(w.b), brace == '['})
+	return w
+}
+
+// open begins an object, close ends it.
+func (w *object) open(name string) *object { return w.begin(name, '{') }
+
+func (w *object) close() *object { return w.finish('}') }
+
+// list begins a list, end ends it.
+func (w *object) list(name string) *object { return w.begin(name, '[') }
+
+func (w *object) end() *object { return w.finish(']') }
+
+func (w *object) finish(brace byte) *object {
+	m := w.marks[len(w.marks)-1]
+	w.marks = w.marks[:len(w.marks)-1]
+	if len(w.b) == m.after && len(w.marks) > 0 {
+		w.b = w.b[:m.before]
+		return w
+	}
+	w.b = append(w.b, brace)
+	return w
+}
+
+func (w *object) text(name, v string) *object {
+	if v != "" {
+		w.key(name)
+		w.b = appendString(w.b, v)
+	}
+	return w
+}
+
+func (w *object) texts(name string, vs []string) *object {
+	if len(vs) == 0 {
+		return w
+	}
+	w.list(name)
+	for _, v := range vs {
+		w.key("")
+		w.b = appendString(w.b, v)
+	}
+	return w.end()
+}
+
+func (w *object) bool(name string, v bool) *object {
+	w.key(name)
+	w.b = strconv.AppendBool(w.b, v)
+	return w
+}
+
+// number writes v, without an exponent where it is whole. What JSON has no number
+// for is left out.
+func (w *object) number(name string, v float64) *object {
+	if math.IsNaN(v) || math.IsInf(v, 0) {
+		return w
+	}
+	w.key(name)
+	if v == math.Trunc(v) && math.Abs(v) < 1<<53 {
+		w.b = strconv.AppendInt(w.b, int64(v), 10)
+	} else {
+		w.b = strconv.AppendFloat(w.b, v, 'g', -1, 64)
+	}
+	return w
+}
+
+func (w *object) time(name string, ns int64) *object {
+	w.key(name)
+	w.b = append(w.b, '"')
+	w.b = time.Unix(0, ns).UTC().AppendFormat(w.b, "2006-01-02T15:04:05.000000Z")
+	w.b = append(w.b, '"')
+	return w
+}
+
+const hexDigits = "0123456789abcdef"
+
+// appendString appends s as a JSON string.
+func appendString(b []byte, s string) []byte {
+	b = append(b, '"')
+	for i := 0; i < len(s); {
+		c := s[i]
+		switch {
+		case c == '"' || c == '\\':
+			b = append(b, '\\', c)
+		case c < 0x20 || c == 0x7f:
+			b = append(b, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
+		case c < utf8.RuneSelf:
+			b = append(b, c)
+		default:
+			r, n := utf8.DecodeRuneInString(s[i:])
+			b = utf8.AppendRune(b, r) // U+FFFD for what is not UTF-8
+			i += n
+			continue
+		}
+		i++
+	}
+	return append(b, '"')
+}
