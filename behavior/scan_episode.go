@@ -204,7 +204,7 @@ func sampleOf(ev *event.Event) event.Sample {
 
 // shape names the form of the scan.
 func (e *episode) shape() string {
-	hosts, ports := e.hosts.Count(), e.ports.Count()
+	hosts, ports := e.count(&e.hosts), e.count(&e.ports)
 	switch {
 	case e.sources.Count() > 0:
 		return "distributed"
@@ -218,8 +218,10 @@ func (e *episode) shape() string {
 	return "horizontal"
 }
 
-// count rounds an estimate to what a person says.
-func count(v float64) float64 { return math.Round(v) }
+// count rounds the estimate of a number of things of which each took an attempt.
+func (e *episode) count(d *sketch.Distinct) float64 {
+	return min(math.Round(d.Count()), float64(e.attempts))
+}
 
 // observation makes the case against a source.
 func (s *source) observation(d *scanDetector, e *episode, open bool) event.Observation {
@@ -232,7 +234,7 @@ func (s *source) observation(d *scanDetector, e *episode, open bool) event.Obser
 		o.Destination = event.Endpoint{Addr: e.one, Scope: e.oneScope}
 	}
 	o.Direction = direction(s.scope, target)
-	hosts, ports := count(e.hosts.Count()), count(e.ports.Count())
+	hosts, ports := e.count(&e.hosts), e.count(&e.ports)
 	posterior := 1 / (1 + math.Exp(d.accept-e.walk))
 	o.Score = math.Round(1000*posterior) / 1000
 	o.Risk = scanRisk(o.Direction, e)
@@ -356,24 +358,24 @@ func (e *episode) observation(open bool) event.Observation {
 	o.Features = []event.Feature{
 		event.Text("kind", kind),
 		event.Text("shape", shape),
-		event.Number("targets", count(e.hosts.Count())),
-		event.Number("ports", count(e.ports.Count())),
+		event.Number("targets", e.count(&e.hosts)),
+		event.Number("ports", e.count(&e.ports)),
 		event.Number("attempts", float64(e.attempts)),
 		event.Number("failed", float64(e.failed)),
 		event.Number("rejected", float64(e.rejected)),
 		event.Number("answered", float64(e.answered)),
-		event.Number("answered_hosts", count(e.answeredBy.Count())),
+		event.Number("answered_hosts", e.count(&e.answeredBy)),
 		event.Number("failure_rate", round2(float64(e.failed)/float64(max(e.attempts, 1)))),
 		event.Number("rate_per_second", math.Round(1e4*rate)/1e4),
 		event.Number("duration_seconds", math.Round(1000*took)/1000),
 		event.Number("trw_log_ratio", round2(e.walk)),
 		event.Number("time_to_detect_seconds", math.Round(float64(e.detected-e.start)/1e6)/1e3),
 		event.Number("failed_contacts_at_detection", float64(e.failedAtDetection)),
-		event.Number("sources", count(e.sources.Count())),
+		event.Number("sources", e.count(&e.sources)),
 		event.List("top_ports", names),
 		event.List("answered_targets", answers),
 	}
-	if len(top) > 0 && count(e.ports.Count()) == 1 {
+	if len(top) > 0 && e.count(&e.ports) == 1 {
 		o.Features = append(o.Features, event.Number("port", float64(top[0].port)))
 		o.Destination.Port, o.Destination.HasPort = top[0].port, true
 	}

@@ -139,7 +139,7 @@ func (e *episode) addTry(t *target, c *try, ev *event.Event) {
 
 func (d *scanDetector) openTarget(t *target, c *try, ev *event.Event, usual float64, dst []event.Observation) []event.Observation {
 	start := t.tries[0].time
-	e := &episode{id: episodeID('t', &t.entity, start), start: start, detected: c.time, last: c.time, limit: start + day}
+	e := &episode{id: episodeID('t', &t.entity, start), start: start, detected: c.time, last: c.time, limit: start + hour}
 	for i := range t.tries {
 		var record *event.Event
 		if i == len(t.tries)-1 {
@@ -184,15 +184,15 @@ func (t *target) observation(d *scanDetector, open bool) event.Observation {
 	o.Score = math.Round(1000/(1+math.Exp(-e.walk))) / 1000
 	o.Risk = min(25+5*math.Round(math.Log10(float64(e.attempts))), 60)
 	o.Related = []netip.Addr{t.addr}
-	sources := count(e.sources.Count())
+	sources := e.count(&e.sources)
 	usual := t.usual(e.start) * float64(max(e.last-e.start, 1))
 	o.Reason = fmt.Sprintf("%.0f sources tried %s for the first time within %s, and none was answered; %.1f would be usual", sources, t.addr, span(e.last-e.start), usual)
 	o.Evidence = []event.Evidence{{
 		Feature: "scan.sources", Observed: sources, Expected: round2(usual), Unit: "sources", Weight: round2(e.walk),
 		Text: fmt.Sprintf("%.0f new sources failed where %.1f are usual in as long a time", sources, usual),
 	}, {
-		Feature: "scan.ports", Observed: count(e.ports.Count()), Expected: 1, Unit: "ports", Weight: round2(math.Log(max(e.ports.Count(), 1))),
-		Text: fmt.Sprintf("%.0f ports were tried", e.ports.Count()),
+		Feature: "scan.ports", Observed: e.count(&e.ports), Expected: 1, Unit: "ports", Weight: round2(math.Log(max(e.count(&e.ports), 1))),
+		Text: fmt.Sprintf("%.0f ports were tried", e.count(&e.ports)),
 	}}
 	o.Baseline = event.Baseline{Since: t.first, Observations: uint64(t.decayed(e.last)), Text: "failed first contacts with this host, over the last six hours"}
 	return o

@@ -84,12 +84,13 @@ func (d *dispatch) take(ctx context.Context, f filled) bool {
 	if d.Joiner != nil {
 		d.Joiner.Join(f.seq.Events)
 	}
+	clock := f.seq.Clock // once shared, the sequence is the shards'
 	f.seq.Share(len(d.inputs))
 	if !d.send(ctx, item{seq: f.seq, clock: d.clock}) {
 		return false
 	}
 	// The clock moves after the sequence: its own events may be older.
-	d.clocks[f.source] = max(d.clocks[f.source], f.seq.Clock)
+	d.clocks[f.source] = max(d.clocks[f.source], clock)
 	d.advance()
 	return true
 }

@@ -380,7 +380,7 @@ func TestStop(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	p := w.pipeline(logs, 4, time.Millisecond)
-	p.Sink = stopAfter{p.Sink, 20, new(int), cancel}
+	p.Sink = stopAfter{p.Sink, 1, new(int), cancel}
 	if err := p.Run(ctx); err != nil {
 		t.Fatal(err)
 	}
