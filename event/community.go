@@ -76,6 +76,18 @@ func communityPorts(e *Event) flowPorts {
 	return flowPorts{orig: uint16(t), resp: uint16(uint8(e.Resp.Port)), used: true, oneWay: true}
 }
 
+// ICMPCounterpart returns the type that answers type t of ICMP or ICMPv6, or that t
+// answers. It is not ok if t is a message that goes one way.
+func ICMPCounterpart(p Proto, t uint8) (uint8, bool) {
+	switch p {
+	case ProtoICMP:
+		return icmpCounterpart(t)
+	case ProtoICMPv6:
+		return icmp6Counterpart(t)
+	}
+	return 0, false
+}
+
 // icmpCounterpart returns the type that answers ICMP type t.
 func icmpCounterpart(t uint8) (uint8, bool) {
 	switch t {
