@@ -19,9 +19,13 @@ type Batch struct {
 	ttls    slab[uint32]
 	fields  slab[Field]
 	details details
+	last    mark // what was in use before the last Add
 	refs    atomic.Int32
 	home    Pool
 }
+
+// mark is how much of a batch's memory is in use, but for its details.
+type mark struct{ buf, strings, ttls, fields int }
 
 // details are the column structs of the batch's events, one slab a type. Each
 // slab is allocated when a batch first needs it and kept.
@@ -40,6 +44,31 @@ type details struct {
 	software slab[Software]
 	kerberos slab[Kerberos]
 	app      slab[App]
+}
+
+// drop takes back the column structs of ev, the last record.
+func (d *details) drop(ev *Event) {
+	undo(&d.conn, ev.Conn)
+	undo(&d.dns, ev.DNS)
+	undo(&d.tls, ev.TLS)
+	undo(&d.http, ev.HTTP)
+	undo(&d.file, ev.File)
+	undo(&d.x509, ev.X509)
+	undo(&d.ssh, ev.SSH)
+	undo(&d.rdp, ev.RDP)
+	undo(&d.smb, ev.SMB)
+	undo(&d.dhcp, ev.DHCP)
+	undo(&d.notice, ev.Notice)
+	undo(&d.software, ev.Software)
+	undo(&d.kerberos, ev.Kerberos)
+	undo(&d.app, ev.App)
+}
+
+// undo takes p back, if it is the last that one returned.
+func undo[T any](s *slab[T], p *T) {
+	if n := len(s.items); p != nil && n > 0 && p == &s.items[n-1] {
+		s.cut(n - 1)
+	}
 }
 
 // slab hands out elements of one array.
@@ -69,10 +98,13 @@ func (s *slab[T]) run(n, size int) []T {
 	return s.items[at : at : at+n]
 }
 
-func (s *slab[T]) reset() {
-	clear(s.items)
-	s.items = s.items[:0]
+// cut takes back all elements but the first n.
+func (s *slab[T]) cut(n int) {
+	clear(s.items[n:])
+	s.items = s.items[:n]
 }
+
+func (s *slab[T]) reset() { s.cut(0) }
 
 // Pool is a fixed set of batches. Receiving from it takes one; when all are in
 // use that blocks, which is the back-pressure.
@@ -105,6 +137,7 @@ func (b *Batch) Add(line []byte) (*Event, []byte) {
 	if len(b.Events) == cap(b.Events) {
 		return nil, nil
 	}
+	b.last = mark{len(b.buf), len(b.strings.items), len(b.ttls.items), len(b.fields.items)}
 	if 2*len(line) > cap(b.buf)-len(b.buf) {
 		if len(b.Events) > 0 {
 			return nil, nil
@@ -127,11 +160,18 @@ func (b *Batch) append(line []byte) (*Event, []byte) {
 	return ev, line
 }
 
-// Drop removes the record that Add returned last. Its line stays until Release.
+// Drop removes the record that Add returned last, and takes back the memory that
+// it used: a batch can be given any number of records that are dropped. The line
+// that Add returned, and what the record pointed to, are valid until the next Add.
 func (b *Batch) Drop() {
 	n := len(b.Events) - 1
+	b.details.drop(&b.Events[n])
 	b.Events[n] = Event{}
 	b.Events = b.Events[:n]
+	b.buf = b.buf[:b.last.buf]
+	b.strings.cut(b.last.strings)
+	b.ttls.cut(b.last.ttls)
+	b.fields.cut(b.last.fields)
 }
 
 // Scratch returns an empty slice with room for n bytes that live as long as the

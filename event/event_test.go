@@ -107,6 +107,38 @@ func TestBatchIsFullNotLarger(t *testing.T) {
 	}
 }
 
+// Records that are dropped use nothing up: not the buffer, not the columns, not
+// the lists.
+func TestDropTakesMemoryBack(t *testing.T) {
+	b := NewBatch(nil, 4, 1000)
+	line := make([]byte, 400)
+	kept, _ := b.Add([]byte("kept"))
+	b.Conn(kept).Service = "kept"
+	churn := func() {
+		ev, _ := b.Add(line)
+		if ev == nil {
+			t.Fatal("dropped records filled the batch")
+		}
+		b.Conn(ev).Service = "dropped"
+		b.DNS(ev)
+		_ = append(b.Strings(12), "dropped")
+		_ = b.TTLs(12)
+		_ = b.Scratch(300)
+		b.Drop()
+	}
+	churn()
+	if n := testing.AllocsPerRun(100, churn); n != 0 {
+		t.Errorf("%v allocations a dropped record, want 0", n)
+	}
+	ev, _ := b.Add([]byte("next"))
+	if c := b.Conn(ev); c.Service != "" || b.Strings(1)[:1][0] != "" {
+		t.Errorf("a dropped record shows in the next: %+v", c)
+	}
+	if kept.Conn.Service != "kept" {
+		t.Error("a dropped record took its neighbour's columns")
+	}
+}
+
 // A view that leaves a batch must not be able to grow into its neighbour.
 func TestViewsAreCut(t *testing.T) {
 	b := NewBatch(nil, 4, 1000)
