@@ -161,8 +161,8 @@ func (b *Batch) append(line []byte) (*Event, []byte) {
 }
 
 // Drop removes the record that Add returned last, and takes back the memory that
-// it used: a batch can be given any number of records that are dropped. The line
-// that Add returned, and what the record pointed to, are valid until the next Add.
+// it used: a batch can be given any number of records that are dropped. The bytes
+// of its line are valid until the next Add; its columns and lists are gone.
 func (b *Batch) Drop() {
 	n := len(b.Events) - 1
 	b.details.drop(&b.Events[n])
