@@ -89,15 +89,39 @@ func (e *entity) hash() uint64 { return event.HashAddr(e.addr, e.vlan, e.inner) 
 // source is a host that opens connections.
 type source struct {
 	entity
-	seen     sketch.Seen // hosts, hosts that answered, and contacts
-	walk     float64     // log-likelihood ratio: scanner against harmless host
-	walkFrom int64
-	failed   int // hosts in the walk that did not answer
-	answered int // hosts in the walk that did
-	hosts    int // that ever answered: what is normal for this source
-	recent   []contact
-	oks      []contact
-	scan     *episode
+	seen   sketch.Seen // hosts, hosts that answered, and contacts
+	walks  [numRealms]walk
+	hosts  int // that ever answered: what is normal for this source
+	recent []contact
+	oks    []contact
+	scan   *episode
+}
+
+// A source has a walk for each realm, so that what goes well in one does not hide
+// what fails in another: a user's browsing, a search of the office network.
+const (
+	realmInside = iota
+	realmWeb    // ports 80 and 443 outside
+	realmOutside
+	numRealms
+)
+
+// walk is a Threshold Random Walk over first contacts with hosts.
+type walk struct {
+	ratio    float64 // log-likelihood ratio: scanner against harmless host
+	from     int64   // its first contact
+	failed   int     // hosts that did not answer
+	answered int     // hosts that did
+}
+
+func (c *contact) realm() int {
+	switch {
+	case c.local:
+		return realmInside
+	case c.port == 80 || c.port == 443:
+		return realmWeb
+	}
+	return realmOutside
 }
 
 // scanDetector finds sources that look for what answers.
@@ -288,8 +312,12 @@ func (d *scanDetector) contact(s *source, host uint64, c *contact, ev *event.Eve
 	if !c.failed() {
 		return dst
 	}
-	if d.walksLikeScanner(s, c.time) || d.triesPorts(s, c) {
-		return d.openScan(s, c, ev, dst)
+	switch {
+	case d.triesPorts(s, c):
+		return d.openScan(s, c, ev, func(r *contact) bool { return r.dst == c.dst && c.time-r.time <= day }, dst)
+	case d.walksLikeScanner(&s.walks[c.realm()], c.time), d.triesBlock(s, c):
+		w := s.walks[c.realm()]
+		return d.openScan(s, c, ev, func(r *contact) bool { return r.realm() == c.realm() && r.time >= w.from }, dst)
 	}
 	return dst
 }
@@ -305,11 +333,7 @@ func (d *scanDetector) remember(s *source, host uint64, c *contact) bool {
 	c.newHost = s.seen.Add(spread(host, saltHost))
 	if c.failed() {
 		if s.scan == nil && c.newHost {
-			d.step(s, c.time, true)
-		}
-		// What answered before is down now: that is not a search.
-		if s.seen.Has(known) && !c.newHost && s.scan == nil && !s.tried(c.dst, d.cfg.Ports5m/2) {
-			return false
+			d.step(&s.walks[c.realm()], c.time, true)
 		}
 		s.recent = ring(s.recent, *c, recentSize)
 		return true
@@ -317,24 +341,13 @@ func (d *scanDetector) remember(s *source, host uint64, c *contact) bool {
 	if s.seen.Add(known) {
 		s.hosts++
 		if s.scan == nil && c.newHost {
-			d.step(s, c.time, false)
+			d.step(&s.walks[c.realm()], c.time, false)
 		}
 	}
 	if len(s.recent) > 0 {
 		s.oks = ring(s.oks, *c, answeredSize)
 	}
 	return true
-}
-
-// tried reports whether the source has failed at n ports of a host lately: then
-// that the host answered once is no excuse.
-func (s *source) tried(dst netip.Addr, n int) bool {
-	for i := range s.recent {
-		if s.recent[i].dst == dst {
-			n--
-		}
-	}
-	return n <= 0
 }
 
 // ring appends c, or puts it in the place of the oldest one. The order within is
@@ -353,26 +366,26 @@ func ring(r []contact, c contact, size int) []contact {
 	return r
 }
 
-// step moves the source's walk by the outcome of a first contact with a host.
-func (d *scanDetector) step(s *source, t int64, failed bool) {
-	if s.failed+s.answered == 0 || t-s.walkFrom > day {
-		s.walk, s.failed, s.answered, s.walkFrom = 0, 0, 0, t
+// step moves a walk by the outcome of a first contact with a host.
+func (d *scanDetector) step(w *walk, t int64, failed bool) {
+	if w.failed+w.answered == 0 || t-w.from > day {
+		*w = walk{from: t}
 	}
 	if failed {
-		s.failed++
-		s.walk += d.up
+		w.failed++
+		w.ratio += d.up
 	} else {
-		s.answered++
-		s.walk += d.down
+		w.answered++
+		w.ratio += d.down
 	}
-	if s.walk <= d.reject {
-		s.walk, s.failed, s.answered = 0, 0, 0
+	if w.ratio <= d.reject {
+		*w = walk{}
 	}
 }
 
-func (d *scanDetector) walksLikeScanner(s *source, t int64) bool {
-	return s.walk >= d.accept && s.failed >= d.cfg.MinHosts &&
-		float64(s.failed) >= d.cfg.FailureShare*float64(s.failed+s.answered) && t-s.walkFrom <= day
+func (d *scanDetector) walksLikeScanner(w *walk, t int64) bool {
+	return w.ratio >= d.accept && w.failed >= d.cfg.MinHosts &&
+		float64(w.failed) >= d.cfg.FailureShare*float64(w.failed+w.answered) && t-w.from <= day
 }
 
 // triesPorts reports whether the source has failed at many ports of c's host.
@@ -409,16 +422,34 @@ func (d *scanDetector) triesPorts(s *source, c *contact) bool {
 	return n[0] >= d.cfg.Ports5m || n[1] >= d.cfg.Ports1h || n[2] >= d.cfg.Ports24h
 }
 
-// openScan says that a source is scanning, from what is kept of its contacts.
-func (d *scanDetector) openScan(s *source, c *contact, ev *event.Event, dst []event.Observation) []event.Observation {
-	evidence := make([]contact, 0, recentSize+answeredSize)
-	for _, r := range s.recent {
-		if c.time-r.time <= day {
-			evidence = append(evidence, r)
+// triesBlock reports whether the source has failed at several ports of several
+// hosts: too few of either for the tests above, but many together.
+func (d *scanDetector) triesBlock(s *source, c *contact) bool {
+	w := &s.walks[c.realm()]
+	if w.ratio < d.accept || w.answered > 0 {
+		return false
+	}
+	n := 0
+	for i := range s.recent {
+		if r := &s.recent[i]; r.realm() == c.realm() && r.time >= w.from {
+			n++
+		}
+	}
+	return n >= 2*d.cfg.MinHosts
+}
+
+// openScan says that a source is scanning, from those of its contacts that belong
+// to the case.
+func (d *scanDetector) openScan(s *source, c *contact, ev *event.Event, belongs func(*contact) bool, dst []event.Observation) []event.Observation {
+	evidence := make([]contact, 0, recentSize)
+	for i := range s.recent {
+		if belongs(&s.recent[i]) {
+			evidence = append(evidence, s.recent[i])
 		}
 	}
 	slices.SortStableFunc(evidence, func(a, b contact) int { return cmp.Compare(a.time, b.time) })
 	e := newEpisode(s, evidence[0].time, c.time)
+	e.realm = c.realm()
 	for i := range evidence {
 		r := &evidence[i]
 		if r.time == c.time && r.dst == c.dst && r.port == c.port {
@@ -433,7 +464,7 @@ func (d *scanDetector) openScan(s *source, c *contact, ev *event.Event, dst []ev
 		}
 	}
 	e.failedAtDetection = e.failed
-	e.walk = max(s.walk, d.up*float64(len(evidence)))
+	e.walk = max(s.walks[e.realm].ratio, d.up*float64(len(evidence)))
 	s.scan = e
 	d.open = append(d.open, s)
 	return append(dst, s.observation(d, e, true))
@@ -445,7 +476,7 @@ func (d *scanDetector) closeScan(s *source, dst []event.Observation) []event.Obs
 	e.revision++
 	dst = append(dst, s.observation(d, e, false))
 	s.scan = nil
-	s.walk, s.failed, s.answered = 0, 0, 0
+	s.walks = [numRealms]walk{}
 	s.recent, s.oks = nil, nil
 	if i := slices.Index(d.open, s); i >= 0 {
 		d.open = slices.Delete(d.open, i, i+1)

@@ -46,13 +46,15 @@ type episode struct {
 	sensors                    [3]bool
 	one                        netip.Addr // the target, while there is only one
 	oneScope                   event.Scope
+	realm                      int // where the case was made
 }
 
 // portCount is an entry of a SpaceSaving summary (Metwally et al. 2005).
 type portCount struct {
 	port  uint16
 	proto event.Proto
-	n     uint64
+	n     uint64 // failed
+	ok    uint64 // answered
 }
 
 // answer is a target that answered.
@@ -103,7 +105,7 @@ func (e *episode) deadline(idle time.Duration) int64 {
 // add counts one first contact. ev is its record, or nil if only the contact is
 // left of it. It allocates while summaries grow.
 func (e *episode) add(c *contact, ev *event.Event) {
-	if !c.failed() && !e.looksFor(c) {
+	if c.realm() == realmInside != (e.realm == realmInside) || !c.failed() && !e.looksFor(c) {
 		return // what the scanning host does otherwise
 	}
 	e.last = max(e.last, c.time)
@@ -156,14 +158,15 @@ func scopeOf(local bool) event.Scope {
 }
 
 // looksFor reports whether an answered contact belongs to the scan: it is to a
-// port that failed elsewhere, or to the host whose ports are tried.
+// port that fails more often than it answers, or to the host whose ports are tried.
 func (e *episode) looksFor(c *contact) bool {
 	if e.one.IsValid() && e.attempts > 3 {
 		return c.dst == e.one
 	}
 	for i := range e.top {
-		if e.top[i].port == c.port && e.top[i].proto == c.proto {
-			return true
+		if p := &e.top[i]; p.port == c.port && p.proto == c.proto {
+			p.ok++
+			return p.ok <= p.n
 		}
 	}
 	return false
@@ -181,10 +184,10 @@ func (e *episode) countPort(c *contact) {
 		}
 	}
 	if len(e.top) < topPorts {
-		e.top = append(e.top, portCount{c.port, c.proto, 1})
+		e.top = append(e.top, portCount{port: c.port, proto: c.proto, n: 1})
 		return
 	}
-	e.top[low] = portCount{c.port, c.proto, e.top[low].n + 1}
+	e.top[low] = portCount{port: c.port, proto: c.proto, n: e.top[low].n + 1}
 }
 
 // sampleOf copies what a finding shows of a record.

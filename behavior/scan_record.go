@@ -147,10 +147,12 @@ func (w *writer) source(s *source) {
 	w.u8(recordVersion)
 	w.entity(&s.entity)
 	w.b = s.seen.Append(w.b)
-	w.f64(s.walk)
-	w.i64(s.walkFrom)
-	w.u64(uint64(s.failed))
-	w.u64(uint64(s.answered))
+	for _, k := range s.walks {
+		w.f64(k.ratio)
+		w.i64(k.from)
+		w.u64(uint64(k.failed))
+		w.u64(uint64(k.answered))
+	}
 	w.u64(uint64(s.hosts))
 	w.contacts(s.recent)
 	w.contacts(s.oks)
@@ -161,8 +163,10 @@ func (r *reader) source(s *source) {
 	r.version()
 	r.entity(&s.entity)
 	r.decode(&s.seen)
-	s.walk, s.walkFrom = r.f64(), r.i64()
-	s.failed, s.answered, s.hosts = int(r.u64()), int(r.u64()), int(r.u64())
+	for i := range s.walks {
+		s.walks[i] = walk{r.f64(), r.i64(), int(r.u64()), int(r.u64())}
+	}
+	s.hosts = int(r.u64())
 	s.recent, s.oks = r.contacts(recentSize), r.contacts(answeredSize)
 	s.scan = r.episode()
 	r.end()
@@ -233,6 +237,7 @@ func (w *writer) episode(e *episode) {
 		w.u16(p.port)
 		w.u8(byte(p.proto))
 		w.u64(p.n)
+		w.u64(p.ok)
 	}
 	w.u8(byte(len(e.answers)))
 	for _, a := range e.answers {
@@ -249,6 +254,7 @@ func (w *writer) episode(e *episode) {
 	}
 	w.addr(e.one)
 	w.u8(byte(e.oneScope))
+	w.u8(byte(e.realm))
 }
 
 func (r *reader) episode() *episode {
@@ -267,7 +273,7 @@ func (r *reader) episode() *episode {
 		r.decode(d)
 	}
 	for range r.length(topPorts) {
-		e.top = append(e.top, portCount{r.u16(), event.Proto(r.u8()), r.u64()})
+		e.top = append(e.top, portCount{r.u16(), event.Proto(r.u8()), r.u64(), r.u64()})
 	}
 	for range r.length(maxAnswers) {
 		e.answers = append(e.answers, answer{r.addr(), r.u16(), event.Proto(r.u8())})
@@ -278,7 +284,7 @@ func (r *reader) episode() *episode {
 	for i := range e.sensors {
 		e.sensors[i] = r.bool()
 	}
-	e.one, e.oneScope = r.addr(), event.Scope(r.u8())
+	e.one, e.oneScope, e.realm = r.addr(), event.Scope(r.u8()), int(r.u8())%numRealms
 	if e.answered > 0 && len(e.answers) == 0 {
 		r.err = errRecord
 	}
