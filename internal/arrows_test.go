@@ -22,7 +22,7 @@ var may = map[string][]string{
 	"examples": {},
 	"pipeline": {"event", "behavior", "rules"}, // internal/pipeline
 	"eval":     {"event"},
-	"synth":    {"event"},
+	"synth":    {"event", "eval"},
 	"bench":    {"event", "synth"},
 	"cmd":      nil, // everything
 }
