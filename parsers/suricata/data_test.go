@@ -83,7 +83,7 @@ func TestSuricataVerify(t *testing.T) {
 			"ssh": 18, "ike": 11, "rdp": 4, "stats": 1,
 		},
 		Skipped:  map[string]int{"ftp_data": 19, "bittorrent_dht": 16, "rfb": 6, "tftp": 2},
-		Outcomes: map[string]int{},
+		Outcomes: map[string]int{"answered": 1795, "rejected": 7, "silent": 768, "unknown": 245},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("want -, got +:\n%s", diff)
@@ -104,7 +104,7 @@ func TestLabelled(t *testing.T) {
 	f("scan/port_scan", map[string]int{"conn": 10}, map[string]int{"silent": 10})
 	f("scan/multiport_scan", map[string]int{"conn": 10}, map[string]int{"silent": 10})
 	f("scan/scan_with_zero_windows", map[string]int{"conn": 10}, map[string]int{"silent": 10})
-	f("scan/ndpi-synscan", map[string]int{"conn": 1994}, none)
+	f("scan/ndpi-synscan", map[string]int{"conn": 1994}, map[string]int{"answered": 3, "rejected": 5, "silent": 1986})
 	f("scan/backscatter", map[string]int{"conn": 3254, "dns": 2}, map[string]int{"unknown": 3252, "silent": 2})
 	f("dns-tunnel/dnscat2-cname", map[string]int{"dns": 9000}, none)
 	f("dns-tunnel/iodine-cname", map[string]int{"dns": 9000}, none)
