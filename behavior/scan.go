@@ -21,16 +21,19 @@ type ScanConfig struct {
 	Alpha  float64 // accepted share of harmless hosts called scanners
 	Beta   float64 // wanted share of scanners found
 
-	MinHosts     int           // hosts that must have failed in the walk, 2 to 30
-	FailureShare float64       // of the hosts in the walk that must have failed, 0 to 1
-	Ports5m      int           // failed ports of one host within 5 minutes, 2 to 30
-	Ports1h      int           // the same within an hour, 2 to 30
-	Ports24h     int           // the same within a day, 2 to 30
-	MinSources   int           // of a distributed scan within 5 minutes, 2 to 32
-	Idle         time.Duration // a scan is over after such a pause
-	Exclude      []netip.Prefix
-	MaxSources   int // kept in memory, over all shards
-	MaxTargets   int
+	MinHosts     int     // hosts that must have failed in the walk, 2 to 30
+	FailureShare float64 // of the hosts in the walk that must have failed, 0 to 1
+	Ports5m      int     // failed ports of one host within 5 minutes, 2 to 30
+	Ports1h      int     // the same within an hour, 2 to 30
+	Ports24h     int     // the same within a day, 2 to 30
+	// BlockContacts is how many failed contacts with at least two hosts and four
+	// ports make a block within an hour, 5 to 30.
+	BlockContacts int
+	MinSources    int           // of a distributed scan within 5 minutes, 2 to 32
+	Idle          time.Duration // a scan is over after such a pause
+	Exclude       []netip.Prefix
+	MaxSources    int // kept in memory, over all shards
+	MaxTargets    int
 }
 
 // DefaultScanConfig returns the settings that the paper gives, and those found
@@ -39,7 +42,7 @@ func DefaultScanConfig() ScanConfig {
 	return ScanConfig{
 		Theta0: 0.8, Theta1: 0.2, Alpha: 0.01, Beta: 0.99,
 		MinHosts: 7, FailureShare: 0.75,
-		Ports5m: 8, Ports1h: 12, Ports24h: 25,
+		Ports5m: 8, Ports1h: 10, Ports24h: 25, BlockContacts: 10,
 		MinSources: 30, Idle: 30 * time.Minute,
 		MaxSources: 100_000, MaxTargets: 20_000,
 	}
@@ -71,6 +74,7 @@ type contact struct {
 	outcome event.Outcome
 	local   bool // the destination is
 	newHost bool // the source had not tried the host before
+	unknown bool // the host had never answered the source
 }
 
 func (c *contact) failed() bool { return c.outcome != event.OutcomeAnswered }
@@ -315,7 +319,9 @@ func (d *scanDetector) contact(s *source, host uint64, c *contact, ev *event.Eve
 	switch {
 	case d.triesPorts(s, c):
 		return d.openScan(s, c, ev, func(r *contact) bool { return r.dst == c.dst && c.time-r.time <= day }, dst)
-	case d.walksLikeScanner(&s.walks[c.realm()], c.time), d.triesBlock(s, c):
+	case d.triesBlock(s, c):
+		return d.openScan(s, c, ev, c.inBlock, dst)
+	case d.walksLikeScanner(&s.walks[c.realm()], c.time):
 		w := s.walks[c.realm()]
 		return d.openScan(s, c, ev, func(r *contact) bool { return r.realm() == c.realm() && r.time >= w.from }, dst)
 	}
@@ -331,6 +337,7 @@ func (d *scanDetector) remember(s *source, host uint64, c *contact) bool {
 	}
 	d.touch(s)
 	c.newHost = s.seen.Add(spread(host, saltHost))
+	c.unknown = !s.seen.Has(known)
 	if c.failed() {
 		if s.scan == nil && c.newHost {
 			d.step(&s.walks[c.realm()], c.time, true)
@@ -371,6 +378,7 @@ func (d *scanDetector) step(w *walk, t int64, failed bool) {
 	if w.failed+w.answered == 0 || t-w.from > day {
 		*w = walk{from: t}
 	}
+	w.from = min(w.from, t) // records come in the order of their ends
 	if failed {
 		w.failed++
 		w.ratio += d.up
@@ -423,19 +431,36 @@ func (d *scanDetector) triesPorts(s *source, c *contact) bool {
 }
 
 // triesBlock reports whether the source has failed at several ports of several
-// hosts: too few of either for the tests above, but many together.
+// hosts that never answered it: too few of either for the tests above, but many
+// together.
 func (d *scanDetector) triesBlock(s *source, c *contact) bool {
-	w := &s.walks[c.realm()]
-	if w.ratio < d.accept || w.answered > 0 {
-		return false
-	}
-	n := 0
+	var ports [4]uint16 // as many as make a block
+	n, np, hosts := 0, 0, 1
 	for i := range s.recent {
-		if r := &s.recent[i]; r.realm() == c.realm() && r.time >= w.from {
-			n++
+		r := &s.recent[i]
+		if !c.inBlock(r) {
+			continue
+		}
+		n++
+		if r.dst != c.dst {
+			hosts = 2
+		}
+		if np < len(ports) && !slices.Contains(ports[:np], r.port) {
+			ports[np] = r.port
+			np++
 		}
 	}
-	return n >= 2*d.cfg.MinHosts
+	for i := range s.oks {
+		if s.oks[i].realm() == c.realm() && c.time-s.oks[i].time <= hour {
+			n--
+		}
+	}
+	return n >= d.cfg.BlockContacts && np == len(ports) && hosts == 2
+}
+
+// inBlock reports whether an earlier contact can belong to one block with c.
+func (c *contact) inBlock(r *contact) bool {
+	return r.unknown && r.realm() == c.realm() && !r.proto.IsICMP() && c.time-r.time <= hour
 }
 
 // openScan says that a source is scanning, from those of its contacts that belong

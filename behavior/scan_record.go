@@ -123,10 +123,11 @@ func (w *writer) contact(c *contact) {
 	w.u8(byte(c.outcome))
 	w.bool(c.local)
 	w.bool(c.newHost)
+	w.bool(c.unknown)
 }
 
 func (r *reader) contact() contact {
-	return contact{r.i64(), r.addr(), r.u16(), event.Proto(r.u8()), event.Outcome(r.u8() & 3), r.bool(), r.bool()}
+	return contact{r.i64(), r.addr(), r.u16(), event.Proto(r.u8()), event.Outcome(r.u8() & 3), r.bool(), r.bool(), r.bool()}
 }
 
 func (w *writer) contacts(cs []contact) {

@@ -20,13 +20,14 @@ type scanSettings struct {
 	Ports5m      *int     `toml:"ports_5m"`
 	Ports1h      *int     `toml:"ports_1h"`
 	Ports24h     *int     `toml:"ports_24h"`
+	Block        *int     `toml:"block_contacts"`
 	MinSources   *int     `toml:"min_sources"`
 	Idle         *Duration
 	Exclude      []string
 }
 
 var scanKeys = []string{
-	"theta0", "theta1", "alpha", "beta", "min_hosts", "failure_share", "ports_5m", "ports_1h", "ports_24h", "min_sources", "idle", "exclude",
+	"theta0", "theta1", "alpha", "beta", "min_hosts", "failure_share", "ports_5m", "ports_1h", "ports_24h", "block_contacts", "min_sources", "idle", "exclude",
 }
 
 // settingError is a value out of range.
@@ -61,6 +62,7 @@ func (s *scanSettings) apply(c *behavior.ScanConfig) (errs []settingError) {
 	whole("ports_5m", s.Ports5m, &c.Ports5m, 2, 30)
 	whole("ports_1h", s.Ports1h, &c.Ports1h, 2, 30)
 	whole("ports_24h", s.Ports24h, &c.Ports24h, 2, 30)
+	whole("block_contacts", s.Block, &c.BlockContacts, 5, 30)
 	whole("min_sources", s.MinSources, &c.MinSources, 2, 32)
 	if s.Idle != nil {
 		if c.Idle = time.Duration(*s.Idle); c.Idle < time.Minute || c.Idle > 24*time.Hour {

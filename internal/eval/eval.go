@@ -139,7 +139,7 @@ func (in *Instance) matches(f *event.Finding) bool {
 	if len(in.Sources) > 0 {
 		return f.Source.Addr.IsValid() && slices.Contains(in.Sources, f.Source.Addr.String())
 	}
-	return f.Destination.Addr.IsValid() && slices.Contains(in.Destinations, f.Destination.Addr.String())
+	return !f.Source.Addr.IsValid() && slices.Contains(in.Destinations, f.Destination.Addr.String())
 }
 
 // WriteTable prints the report for a person.
