@@ -352,6 +352,46 @@ func Addr(b []byte) (netip.Addr, bool) {
 	return addr6(b)
 }
 
+// AddrCache reads addresses as Addr does and remembers some: the lines of a log
+// name the same ones again and again. The zero AddrCache is ready; it is used by
+// one goroutine.
+type AddrCache struct {
+	known [256]struct {
+		lo, hi uint64 // the text, and its length in the last byte; 0 in an empty entry
+		addr   netip.Addr
+	}
+}
+
+// firstBytes masks the first n of sixteen bytes.
+var firstBytes = func() (t [16][2]uint64) {
+	for n := range t {
+		t[n][0] = 1<<(8*min(uint(n), 8)) - 1
+		t[n][1] = 1<<(8*(max(uint(n), 8)-8)) - 1
+	}
+	return t
+}()
+
+// Addr is Addr with a memory. Only text of up to 15 bytes, with capacity for 16, is
+// kept; what cannot be read is not.
+func (c *AddrCache) Addr(b []byte) (netip.Addr, bool) {
+	if len(b) > 15 || cap(b) < 16 {
+		return Addr(b)
+	}
+	mask := &firstBytes[len(b)]
+	b16 := b[:16]
+	lo := binary.LittleEndian.Uint64(b16) & mask[0]
+	hi := binary.LittleEndian.Uint64(b16[8:])&mask[1] | uint64(len(b))<<56
+	e := &c.known[(lo^bits.RotateLeft64(hi, 29))*0x9E3779B97F4A7C15>>56]
+	if e.lo == lo && e.hi == hi {
+		return e.addr, true
+	}
+	a, ok := Addr(b)
+	if ok {
+		e.lo, e.hi, e.addr = lo, hi, a
+	}
+	return a, ok
+}
+
 // quadFast is addr4 without a branch a digit, for text with 18 bytes of capacity:
 // the lengths of the four numbers are what a processor cannot foresee. It may
 // refuse what addr4 takes.
@@ -362,7 +402,7 @@ func quadFast(b []byte) (uint32, bool) {
 	}
 	b = b[:18]
 	dots := dotBits(binary.LittleEndian.Uint64(b)) | dotBits(binary.LittleEndian.Uint64(b[8:]))<<8
-	dots = dots&(1<<n-1) | 1<<n // the end is the fourth dot
+	dots = dots&(1<<(n&15)-1) | 1<<(n&15) // the end is the fourth dot
 	var v, bad uint32
 	var at uint
 	for range 4 {
@@ -373,7 +413,7 @@ func quadFast(b []byte) (uint32, bool) {
 			return 0, false
 		}
 		w := binary.LittleEndian.Uint32(b[at:]) ^ 0x30303030
-		x := w << (32 - 8*size) // units in the top byte, then tens, hundreds, 0
+		x := w << (32 - 8*size&31) // units in the top byte, then tens, hundreds, 0
 		d := x>>24 + 10*(x>>16&255) + 100*(x>>8&255)
 		bad |= (x|(x+0x76767676))&0x80808080 | d>>8
 		if size > 1 && byte(w) == 0 { // leading zero

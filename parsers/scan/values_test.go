@@ -126,16 +126,22 @@ func TestISO(t *testing.T) {
 }
 
 func TestAddr(t *testing.T) {
+	var cache AddrCache
 	f := func(s, want string) {
 		t.Helper()
-		for _, b := range [][]byte{[]byte(s)[:len(s):len(s)], roomy(s)} {
+		for i, b := range [][]byte{[]byte(s)[:len(s):len(s)], roomy(s), roomy(s), roomy(s)} {
 			got, ok := Addr(b)
+			if i > 1 {
+				got, ok = cache.Addr(b)
+			}
 			if ok != (want != "") || ok && got.String() != want {
 				t.Errorf("Addr(%q) = %v, %v, want %q", s, got, ok, want)
 			}
 		}
 	}
 	f("10.47.1.100", "10.47.1.100")
+	f("10.47.1.100\x00", "")
+	f("\x00", "")
 	f("0.0.0.0", "0.0.0.0")
 	f("255.255.255.255", "255.255.255.255")
 	f("fe80::1%eth0", "fe80::1")
@@ -279,13 +285,17 @@ func FuzzAddr(f *testing.F) {
 	for _, s := range []string{"10.47.1.100", "fe80::1%eth0", "::ffff:1.2.3.4", "2001:db8::1", "1:2:3:4:5:6:7:8", "1.2.3.4%x"} {
 		f.Add(s)
 	}
+	var cache AddrCache
 	f.Fuzz(func(t *testing.T, s string) {
 		want, err := netip.ParseAddr(s)
 		if i := strings.IndexByte(s, '%'); i > 0 && i+1 < len(s) && strings.Contains(s[:i], ":") {
 			want, err = netip.ParseAddr(s[:i]) // netip refuses a zone behind an IPv4-mapped address
 		}
-		for _, b := range [][]byte{[]byte(s)[:len(s):len(s)], roomy(s)} {
+		for i, b := range [][]byte{[]byte(s)[:len(s):len(s)], roomy(s), roomy(s), roomy(s)} {
 			got, ok := Addr(b)
+			if i > 1 {
+				got, ok = cache.Addr(b)
+			}
 			if ok != (err == nil) || ok && got != want.Unmap().WithZone("") {
 				t.Errorf("Addr(%q) = %v, %v, want %v, %v", s, got, ok, want, err)
 			}

@@ -9,10 +9,6 @@ import (
 	"tidewatch/parsers"
 )
 
-// maxColumns bounds what a header can make us keep. Zeek's widest log has about
-// a hundred columns.
-const maxColumns = 2048
-
 var (
 	bom         = []byte("\xef\xbb\xbf")
 	threeBlanks = []byte("   ")
@@ -91,7 +87,7 @@ func (h *header) directive(text []byte) error {
 		if len(value) > 1 { // the only one whose value stands behind a blank
 			h.sep = unescapeValue(value[1:])
 		}
-		if len(h.sep) == 0 {
+		if len(h.sep) == 0 || h.sep[0] == 0 || h.sep[0] == '\\' {
 			h.reset()
 			return parsers.ReasonBadHeader
 		}
@@ -119,7 +115,7 @@ func (h *header) directive(text []byte) error {
 
 // fields takes in the names of the columns.
 func (h *header) fields(text []byte) error {
-	if len(text) == 0 || bytes.Count(text, h.sep) >= maxColumns {
+	if len(text) == 0 || bytes.Count(text, h.sep)+1 > maxColumns {
 		return parsers.ReasonBadHeader
 	}
 	h.names, h.labelled, h.stale = nil, false, true
@@ -197,9 +193,9 @@ func (p *TSV) bind() {
 	if len(h.unset) == 1 {
 		r.unset1 = int(h.unset[0])
 	}
-	r.spans = make([]byte, (p.columns+1)*width+slack)
-	r.gap = uint32(len(h.sep))
-	r.rare = false
+	r.wide = make([]uint32, p.columns+2)
+	r.gap = len(h.sep)
+	r.rare, p.has = false, event.Columns{}
 	for i := range r.slots {
 		r.slots[i] = -1
 	}
@@ -215,7 +211,7 @@ func (p *TSV) bind() {
 	}
 	for _, rank := range []bool{false, true} {
 		for i, name := range h.names {
-			p.bindColumn(int32(i*width), name, rank)
+			p.bindColumn(int16(2*i), name, rank)
 		}
 	}
 }
@@ -230,7 +226,7 @@ func skipName(path string) string {
 
 // bindColumn binds the column called name, if it has that rank among the names of
 // its meaning.
-func (p *TSV) bindColumn(slot int32, name string, isSecond bool) {
+func (p *TSV) bindColumn(slot int16, name string, isSecond bool) {
 	c, ok := bind(p.stream.kind, name)
 	switch {
 	case !ok:
@@ -245,6 +241,9 @@ func (p *TSV) bindColumn(slot int32, name string, isSecond bool) {
 		return
 	}
 	p.r.slots[c.col] = slot
+	if int(c.col) < event.NumColumns {
+		p.has.Add(c.col)
+	}
 	switch c.col {
 	case event.ColCommunityID, event.ColVLAN, event.ColInnerVLAN, event.ColWritten:
 		p.r.rare = true

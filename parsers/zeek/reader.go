@@ -20,20 +20,24 @@ import (
 type reader struct {
 	b    *event.Batch
 	line []byte
-	set  *event.Columns // of the record: every column read is added
+	set  *event.Columns // of the record
 
-	// slots says where in spans a column's field is: at that byte two 32-bit
-	// numbers, where it begins and where, after gap bytes more, it has ended.
-	// -1 is a column the record does not have.
-	slots [256]int32
-	spans []byte
-	gap   uint32
+	// slots says which field a column is, times two; -1 is a column the record does
+	// not have. Field i is line[starts[i] : starts[i+1]-gap], where starts are 16-bit
+	// numbers in narrow or, for a long line, those in wide.
+	slots  [256]int16
+	narrow positions
+	wide   []uint32
+	long   bool
+	gap    int
 
 	bad   error
 	timed bool // the record had a time
 	rare  bool // the log has a common column that few logs have
 	plain bool // no field of the line has an escape sequence
 	json  bool
+
+	addrs scan.AddrCache
 
 	// The only sender and the only receiver of a file, in old logs.
 	tx, rx netip.Addr
@@ -44,31 +48,43 @@ type reader struct {
 	unset1               int
 }
 
-// peek returns the field of column c, and whether the record has it set.
-func (r *reader) peek(c event.Column) ([]byte, bool) {
-	p := r.slots[c]
+// get returns the field of column c, and whether the record has it set. If not,
+// it takes the column out of the record's set.
+func (r *reader) get(c event.Column) ([]byte, bool) {
+	p := int(r.slots[c])
 	if p < 0 {
 		return nil, false
 	}
-	w := binary.LittleEndian.Uint64(r.spans[p:])
-	v := r.line[uint32(w) : uint32(w>>32)-r.gap]
+	var v []byte
+	if r.long {
+		v = r.line[r.wide[p/2] : int(r.wide[p/2+1])-r.gap]
+	} else {
+		span := (*[4]byte)(r.narrow[p&(2*maxColumns+3):])
+		v = r.line[binary.LittleEndian.Uint16(span[:2]) : int(binary.LittleEndian.Uint16(span[2:]))-r.gap]
+	}
 	if len(v) == 1 && int(v[0]) == r.unset1 || r.unset1 < 0 && r.isUnset(v) {
+		r.set.Remove(c)
 		return nil, false
 	}
 	return v, true
 }
 
+// only returns the field of column c if it is one byte long, else maybe 0.
+func (r *reader) only(c event.Column) byte {
+	p := int(r.slots[c])
+	if p < 0 || r.long {
+		return 0
+	}
+	span := (*[4]byte)(r.narrow[p&(2*maxColumns+3):])
+	at := int(binary.LittleEndian.Uint16(span[:2]))
+	if int(binary.LittleEndian.Uint16(span[2:]))-r.gap-at != 1 {
+		return 0
+	}
+	return r.line[at]
+}
+
 // isUnset compares with a marker for unset of any length. JSON has none.
 func (r *reader) isUnset(v []byte) bool { return !r.json && string(v) == string(r.unset) }
-
-// get is peek and adds the column to the record's set.
-func (r *reader) get(c event.Column) ([]byte, bool) {
-	v, ok := r.peek(c)
-	if ok {
-		r.set.Add(c)
-	}
-	return v, ok
-}
 
 // text returns a string column, decoded.
 func (r *reader) text(c event.Column) string {
@@ -138,9 +154,12 @@ func (r *reader) list(c event.Column) []string {
 	case string(v) == string(r.empty):
 		return nil
 	}
+	e, rest, more := r.element(v)
+	if !more {
+		return append(r.b.Strings(1), r.decode(v))
+	}
 	out := r.b.Strings(r.count(v))
 	for {
-		e, rest, more := r.element(v)
 		if string(e) == string(r.unset) {
 			out = append(out, "")
 		} else {
@@ -149,7 +168,7 @@ func (r *reader) list(c event.Column) []string {
 		if !more {
 			return out
 		}
-		v = rest
+		e, rest, more = r.element(rest)
 	}
 }
 
@@ -186,9 +205,12 @@ func (r *reader) ttls(c event.Column) []uint32 {
 	case string(v) == string(r.empty):
 		return nil
 	}
+	e, rest, more := r.element(v)
+	if !more {
+		return append(r.b.TTLs(1), r.ttl(v))
+	}
 	out := r.b.TTLs(r.count(v))
 	for {
-		e, rest, more := r.element(v)
 		if string(e) == string(r.unset) {
 			out = append(out, 0)
 		} else {
@@ -197,7 +219,7 @@ func (r *reader) ttls(c event.Column) []uint32 {
 		if !more {
 			return out
 		}
-		v = rest
+		e, rest, more = r.element(rest)
 	}
 }
 
@@ -225,14 +247,12 @@ func (r *reader) fail(why error) {
 
 // num returns a count.
 func (r *reader) num(c event.Column) uint64 {
+	if d := r.only(c) - '0'; d <= 9 {
+		return uint64(d)
+	}
 	v, ok := r.get(c)
 	if !ok {
 		return 0
-	}
-	if len(v) == 1 {
-		if d := v[0] - '0'; d <= 9 {
-			return uint64(d)
-		}
 	}
 	return r.parseNum(v)
 }
@@ -273,7 +293,7 @@ func (r *reader) addr(c event.Column) netip.Addr {
 	if !ok {
 		return netip.Addr{}
 	}
-	a, ok := scan.Addr(v)
+	a, ok := r.addrs.Addr(v)
 	if !ok {
 		r.fail(parsers.ReasonBadAddr)
 	}
@@ -286,7 +306,6 @@ func (r *reader) soleHost(c event.Column) netip.Addr {
 		return netip.Addr{}
 	}
 	l := r.list(c)
-	r.set.Remove(c)
 	if len(l) != 1 {
 		return netip.Addr{}
 	}
@@ -302,7 +321,7 @@ func (r *reader) proto() event.Proto {
 			return p
 		}
 	}
-	if v, ok = r.peek(colIPProto); ok {
+	if v, ok = r.get(colIPProto); ok {
 		if n := r.parseNum(v); n < 256 {
 			return event.Proto(n)
 		}
@@ -320,13 +339,15 @@ const ReasonBadBool parsers.Reason = "neither T nor F"
 
 // truth reads T or F, in JSON true or false.
 func (r *reader) truth(c event.Column) bool {
+	switch r.only(c) {
+	case 'T':
+		return true
+	case 'F':
+		return false
+	}
 	v, ok := r.get(c)
 	switch {
 	case !ok:
-		return false
-	case len(v) == 1 && v[0] == 'T':
-		return true
-	case len(v) == 1 && v[0] == 'F':
 		return false
 	case r.json && string(v) == "true":
 		return true

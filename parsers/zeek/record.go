@@ -7,8 +7,9 @@ import (
 	"tidewatch/parsers"
 )
 
-// start readies r for a record.
-func (r *reader) start(b *event.Batch, ev *event.Event, line []byte, s stream) {
+// start readies r for a record whose columns are those of set, or fewer.
+func (r *reader) start(b *event.Batch, ev *event.Event, line []byte, s stream, set *event.Columns) {
+	ev.Set = *set
 	r.b, r.line, r.set = b, line, &ev.Set
 	r.bad, r.timed = nil, false
 	ev.Sensor, ev.Kind, ev.Flags = event.SensorZeek, s.kind, s.flags

@@ -7,7 +7,7 @@ import "tidewatch/event"
 
 // common reads what any log can have.
 func (r *reader) common(ev *event.Event) {
-	if v, ok := r.peek(colTime); ok {
+	if v, ok := r.get(colTime); ok {
 		ev.Time = r.parseTime(v)
 		r.timed = true
 	}

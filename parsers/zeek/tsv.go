@@ -20,6 +20,7 @@ type TSV struct {
 	skip    *parsers.Skip // if not nil, what each record gives
 	stream  stream
 	columns int // fields of a record
+	has     event.Columns
 	sep     []byte
 	seconds []second
 	extra   []place
@@ -29,12 +30,12 @@ type TSV struct {
 // is used for records that have the first unset.
 type second struct {
 	col       event.Column
-	main, alt int32
+	main, alt int16
 }
 
 // place is a field that somebody asked for by name.
 type place struct {
-	slot int32
+	slot int16
 	name string
 }
 
@@ -67,8 +68,7 @@ func (p *TSV) Parse(b *event.Batch, ev *event.Event, line []byte) error {
 		}
 	}
 	r := &p.r
-	r.start(b, ev, line, p.stream)
-	r.plain = bytes.IndexByte(line, '\\') < 0
+	r.start(b, ev, line, p.stream, &p.has)
 	if p.seconds != nil {
 		p.chooseNames()
 	}
@@ -85,10 +85,14 @@ func (p *TSV) Parse(b *event.Batch, ev *event.Event, line []byte) error {
 }
 
 func (p *TSV) split(line []byte) int {
-	if len(p.sep) == 1 {
-		return splitByte(line, p.sep[0], p.r.spans)
+	p.r.long = len(line) > maxNarrow || len(p.sep) != 1
+	if p.r.long {
+		p.r.plain = bytes.IndexByte(line, '\\') < 0
+		return splitText(line, p.sep, p.r.wide)
 	}
-	return splitText(line, p.sep, p.r.spans)
+	n, plain := splitByte(line, p.sep[0], &p.r.narrow)
+	p.r.plain = plain
+	return n
 }
 
 // splitLabels splits a line of a labelled log whose labels are appended to the
@@ -123,8 +127,9 @@ func (p *TSV) splitLabels(b *event.Batch, line []byte) []byte {
 func (p *TSV) chooseNames() {
 	for _, s := range p.seconds {
 		p.r.slots[s.col] = s.main
-		if _, ok := p.r.peek(s.col); !ok {
+		if _, ok := p.r.get(s.col); !ok {
 			p.r.slots[s.col] = s.alt
+			p.r.set.Add(s.col)
 		}
 	}
 }
@@ -134,7 +139,7 @@ func (p *TSV) extras(b *event.Batch, ev *event.Event) {
 	ev.Extra = b.Fields(len(p.extra))
 	for _, x := range p.extra {
 		p.r.slots[colExtra] = x.slot
-		if v, ok := p.r.peek(colExtra); ok {
+		if v, ok := p.r.get(colExtra); ok {
 			ev.Extra = append(ev.Extra, event.Field{Name: x.name, Value: p.r.decode(v)})
 		}
 	}
