@@ -75,6 +75,10 @@ type contact struct {
 	local   bool // the destination is
 	newHost bool // the source had not tried the host before
 	unknown bool // the host had never answered the source
+	// What a finding shows of the record, for contacts that failed.
+	uid   string
+	orig  uint16 // the source's port
+	state event.State
 }
 
 func (c *contact) failed() bool { return c.outcome != event.OutcomeAnswered }
@@ -257,7 +261,7 @@ func (d *scanDetector) admit(ev *event.Event, c *contact) *source {
 	d.touchLight(key)
 	s := d.addSource(ev)
 	s.first = first.time
-	d.remember(s, event.HashAddr(first.dst, ev.VLAN, ev.InnerVLAN), &first)
+	d.remember(s, event.HashAddr(first.dst, ev.VLAN, ev.InnerVLAN), &first, nil)
 	return s
 }
 
@@ -306,7 +310,7 @@ func (d *scanDetector) contact(s *source, host uint64, c *contact, ev *event.Eve
 		s.last = c.time
 		d.touch(s)
 	}
-	if !d.remember(s, host, c) {
+	if !d.remember(s, host, c, ev) {
 		return dst
 	}
 	if s.scan != nil {
@@ -329,8 +333,9 @@ func (d *scanDetector) contact(s *source, host uint64, c *contact, ev *event.Eve
 }
 
 // remember puts a contact into the source's record. It reports whether the
-// contact is the first of its kind and says something.
-func (d *scanDetector) remember(s *source, host uint64, c *contact) bool {
+// contact is the first of its kind and says something. ev is its record, or nil
+// if that is gone.
+func (d *scanDetector) remember(s *source, host uint64, c *contact, ev *event.Event) bool {
 	known := spread(host, saltAnswer)
 	if !s.seen.Add(spread(host, saltContact+uint64(c.port)<<16+uint64(c.proto))) {
 		return false
@@ -339,6 +344,12 @@ func (d *scanDetector) remember(s *source, host uint64, c *contact) bool {
 	c.newHost = s.seen.Add(spread(host, saltHost))
 	c.unknown = !s.seen.Has(known)
 	if c.failed() {
+		if ev != nil {
+			c.uid, c.orig = event.Clone(ev.UID), ev.Orig.Port
+			if ev.Conn != nil {
+				c.state = ev.Conn.State
+			}
+		}
 		if s.scan == nil && c.newHost {
 			d.step(&s.walks[c.realm()], c.time, true)
 		}

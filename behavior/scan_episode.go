@@ -26,6 +26,7 @@ const (
 // episode is one scan.
 type episode struct {
 	id       string
+	source   netip.Addr // of a scan by one host
 	revision int
 	start    int64 // of the first evidence
 	detected int64
@@ -72,7 +73,7 @@ func (a answer) String() string {
 }
 
 func newEpisode(s *source, start, detected int64) *episode {
-	return &episode{id: episodeID('s', &s.entity, start), start: start, detected: detected, last: detected, limit: start + day}
+	return &episode{id: episodeID('s', &s.entity, start), source: s.addr, start: start, detected: detected, last: detected, limit: start + day}
 }
 
 // episodeID names an episode by what it is about and when it began: the same after
@@ -141,12 +142,20 @@ func (e *episode) add(c *contact, ev *event.Event) {
 			e.answers = append(e.answers, answer{c.dst, c.port, c.proto})
 		}
 	}
+	// The targets that answered matter most: they push the others out.
+	if len(e.samples) < maxSamples || !c.failed() && e.answered <= maxSamples/2 {
+		e.samples = e.samples[:min(len(e.samples), maxSamples-1)]
+		switch {
+		case ev != nil:
+			e.samples = append(e.samples, sampleOf(ev))
+		case c.uid != "":
+			e.samples = append(e.samples, event.Sample{
+				UID: c.uid, Time: c.time, Orig: netip.AddrPortFrom(e.source, c.orig), Resp: netip.AddrPortFrom(c.dst, c.port), State: c.state.String(),
+			})
+		}
+	}
 	if ev != nil {
 		e.sensors[ev.Sensor%3] = true
-		// The targets that answered matter most: they push the others out.
-		if len(e.samples) < maxSamples || !c.failed() && e.answered <= maxSamples/2 {
-			e.samples = append(e.samples[:min(len(e.samples), maxSamples-1)], sampleOf(ev))
-		}
 	}
 }
 

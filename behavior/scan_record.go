@@ -124,10 +124,13 @@ func (w *writer) contact(c *contact) {
 	w.bool(c.local)
 	w.bool(c.newHost)
 	w.bool(c.unknown)
+	w.text(c.uid)
+	w.u16(c.orig)
+	w.u8(byte(c.state))
 }
 
 func (r *reader) contact() contact {
-	return contact{r.i64(), r.addr(), r.u16(), event.Proto(r.u8()), event.Outcome(r.u8() & 3), r.bool(), r.bool(), r.bool()}
+	return contact{r.i64(), r.addr(), r.u16(), event.Proto(r.u8()), event.Outcome(r.u8() & 3), r.bool(), r.bool(), r.bool(), r.text(), r.u16(), event.State(r.u8())}
 }
 
 func (w *writer) contacts(cs []contact) {
@@ -222,6 +225,7 @@ func (w *writer) episode(e *episode) {
 		return
 	}
 	w.text(e.id)
+	w.addr(e.source)
 	w.u64(uint64(e.revision))
 	for _, v := range []int64{e.start, e.detected, e.last, e.limit} {
 		w.i64(v)
@@ -262,7 +266,7 @@ func (r *reader) episode() *episode {
 	if !r.bool() || r.err != nil {
 		return nil
 	}
-	e := &episode{id: r.text(), revision: int(r.u64())}
+	e := &episode{id: r.text(), source: r.addr(), revision: int(r.u64())}
 	for _, v := range []*int64{&e.start, &e.detected, &e.last, &e.limit} {
 		*v = r.i64()
 	}

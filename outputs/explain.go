@@ -58,7 +58,7 @@ type explanation struct {
 	color bool
 }
 
-const titleWidth = 16
+const titleWidth = 18
 
 func (x *explanation) title(s string) {
 	pad := strings.Repeat(" ", max(titleWidth-utf8.RuneCountInString(s)-2, 1))
