@@ -39,6 +39,9 @@ type reader struct {
 
 	addrs scan.AddrCache
 
+	p   *JSON      // the parser, if json
+	cur *jsonValue // the value read last, if json
+
 	// The only sender and the only receiver of a file, in old logs.
 	tx, rx netip.Addr
 
@@ -57,7 +60,7 @@ func (r *reader) get(c event.Column) ([]byte, bool) {
 	}
 	var v []byte
 	if r.long {
-		v = r.line[r.wide[p/2] : int(r.wide[p/2+1])-r.gap]
+		v = r.longField(p)
 	} else {
 		span := (*[4]byte)(r.narrow[p&(2*maxColumns+3):])
 		v = r.line[binary.LittleEndian.Uint16(span[:2]) : int(binary.LittleEndian.Uint16(span[2:]))-r.gap]
@@ -67,6 +70,14 @@ func (r *reader) get(c event.Column) ([]byte, bool) {
 		return nil, false
 	}
 	return v, true
+}
+
+// longField returns field p of a long line or a JSON record.
+func (r *reader) longField(p int) []byte {
+	if r.json {
+		return r.jsonField(p)
+	}
+	return r.line[r.wide[p/2] : int(r.wide[p/2+1])-r.gap]
 }
 
 // only returns the field of column c if it is one byte long, else maybe 0.

@@ -1,0 +1,115 @@
+package zeek
+
+import "tidewatch/event"
+
+// meaning is what a name means in a log of one kind.
+type meaning struct {
+	col    event.Column
+	known  bool
+	second bool
+}
+
+// noTell is the rank of a name that does not tell the kind.
+const noTell = 255
+
+// dictionary numbers all names that any kind of log gives a meaning. Name 0 is
+// none of them.
+type dictionary struct {
+	ids   map[string]uint16
+	names []string
+	means [][event.NumKinds]meaning
+	tells []uint8 // index in tellTales, or noTell
+}
+
+// words is the dictionary, with each dotted name in both its forms.
+var words = func() *dictionary {
+	d := &dictionary{ids: map[string]uint16{}}
+	d.id("")
+	for k := range kindColumns {
+		for _, list := range [][]column{common, kindColumns[k]} {
+			for _, c := range list {
+				d.id(c.name)
+				d.id(flat(c.name))
+			}
+		}
+	}
+	for i, t := range tellTales {
+		for _, n := range []string{t.name, flat(t.name)} {
+			id := d.id(n)
+			d.tells[id] = min(d.tells[id], uint8(i))
+		}
+	}
+	for id, n := range d.names {
+		for k := range kindColumns {
+			if c, ok := bind(event.Kind(k), n); ok {
+				d.means[id][k] = meaning{col: c.col, known: true, second: c.second}
+			}
+		}
+	}
+	return d
+}()
+
+// id returns the number of name, a new one if it has none.
+func (d *dictionary) id(name string) uint16 {
+	id, ok := d.ids[name]
+	if !ok {
+		id = uint16(len(d.names))
+		d.ids[name] = id
+		d.names = append(d.names, name)
+		d.means = append(d.means, [event.NumKinds]meaning{})
+		d.tells = append(d.tells, noTell)
+	}
+	return id
+}
+
+// guesser finds the number of a name by what followed the name before it on
+// earlier lines: records of one log have their fields in one order.
+type guesser struct {
+	names []string // the dictionary's, and from len(words.names) on those learned
+	own   map[string]uint16
+	// after has for each name the two that followed it last, the latest first.
+	after [][2]uint16
+	last  uint16
+}
+
+// maxLearned bounds how many names outside of the dictionary a file can make us
+// keep. Corelight's conn log has some sixty.
+const maxLearned = 512
+
+func newGuesser() guesser {
+	return guesser{
+		names: words.names[:len(words.names):len(words.names)],
+		own:   map[string]uint16{},
+		after: make([][2]uint16, len(words.names), len(words.names)+maxLearned),
+	}
+}
+
+// id returns the number of name, 0 for one that nobody knows.
+func (g *guesser) id(name []byte) uint16 {
+	next := &g.after[g.last]
+	id := next[0]
+	if string(name) == g.names[id] {
+		g.last = id
+		return id
+	}
+	if id = next[1]; string(name) != g.names[id] {
+		id = g.find(name)
+	}
+	next[0], next[1] = id, next[0]
+	g.last = id
+	return id
+}
+
+func (g *guesser) find(name []byte) uint16 {
+	if id, ok := words.ids[string(name)]; ok {
+		return id
+	}
+	id, ok := g.own[string(name)]
+	if !ok && len(g.own) < maxLearned && len(name) <= 128 {
+		id = uint16(len(g.names))
+		g.names = append(g.names, string(name))
+		g.own[g.names[id]] = id
+		g.after = append(g.after, [2]uint16{})
+	}
+	return id
+}
