@@ -14,141 +14,183 @@ const (
 	blockSize = 256 << 10
 )
 
-// Lines cuts a stream into lines. Lines longer than MaxLine, and runs of NUL
-// bytes (holes that a rotation left), are passed over and reported.
+var bom = []byte("\ufeff")
+
+// Lines cuts a stream into lines. Lines longer than MaxLine and runs of NUL bytes
+// (holes that a crash or a rotation left) are passed over and reported; what
+// stands before and behind a hole counts as a line each. Memory is bounded by
+// MaxLine and a block. The zero Lines is empty; Reset makes it ready.
 type Lines struct {
 	Offset int64 // of the line that Next returned last, in bytes from the start
 	Number int   // of that line, from 1
 
 	r       io.Reader
+	block   int // 0 means blockSize
 	buf     []byte
 	lo, hi  int   // the bytes that are read and not yet given out
 	at      int64 // offset of lo
+	breaks  int   // line breaks before lo
+	nul     bool  // there may be a NUL in the buffer
 	err     error // from the reader, kept until the bytes before it are used
 	refused func(parsers.Reason, []byte)
 }
 
-// NewLines returns the lines of r. It calls refused for what it passes over, with
-// the beginning of it, after it has set Offset and Number.
-func NewLines(r io.Reader, refused func(parsers.Reason, []byte)) *Lines {
-	return &Lines{r: r, buf: make([]byte, blockSize), refused: refused}
+// Reset makes l read r from its beginning. It calls refused for what it passes
+// over, with the beginning of it, after it has set Offset and Number. It keeps its
+// buffer.
+func (l *Lines) Reset(r io.Reader, refused func(parsers.Reason, []byte)) {
+	buf, block := l.buf, l.block
+	if block == 0 {
+		block = blockSize
+	}
+	if len(buf) != block {
+		buf = make([]byte, block)
+	}
+	*l = Lines{r: r, block: block, buf: buf, refused: refused}
 }
 
-// Next returns the next line without its line break. The line is valid until
-// the next call. At the end the error is io.EOF; a last line that has no line
-// break counts. Another error is the reader's, after the last whole line.
+// Next returns the next line without its line break, LF or CRLF, and without the
+// byte order mark that a stream may begin with. The line is valid until the next
+// call. At the end the error is io.EOF; a last line that has no line break counts.
+// Another error is the reader's: then Rest has what follows the last whole line.
 func (l *Lines) Next() ([]byte, error) {
 	for {
-		line, err := l.next()
-		if err != nil {
-			return nil, err
-		}
-		if l.Number == 1 {
-			line = bytes.TrimPrefix(line, []byte("\ufeff"))
-		}
-		if len(line) > 0 && line[len(line)-1] == '\r' {
-			line = line[:len(line)-1]
-		}
-		if len(line) > 0 && line[0] == 0 {
-			if line = l.hole(line); len(line) == 0 {
-				continue
-			}
-		}
-		return line, nil
-	}
-}
-
-// hole cuts NULs off the front of a line.
-func (l *Lines) hole(line []byte) []byte {
-	rest := bytes.TrimLeft(line, "\x00")
-	l.refused(parsers.ReasonNUL, nil)
-	l.Offset += int64(len(line) - len(rest))
-	return rest
-}
-
-func (l *Lines) next() ([]byte, error) {
-	from := l.lo // where the search for the line break goes on
-	for {
-		if i := bytes.IndexByte(l.buf[from:l.hi], '\n'); i >= 0 {
-			end := from + i
-			line := l.take(end, end+1)
-			return line, nil
-		}
-		from = l.hi
-		if l.err != nil {
-			if l.lo == l.hi || l.err != io.EOF {
-				return nil, l.err
-			}
-			return l.take(l.hi, l.hi), nil
-		}
-		if l.hi-l.lo > MaxLine {
+		n := l.piece()
+		switch {
+		case n > MaxLine:
 			l.skip()
-			from = l.lo
-			continue
+		case n < 0 || l.lo == l.hi:
+			return nil, l.err
+		case l.buf[l.lo] == 0:
+			l.hole()
+		default:
+			return l.take(n), nil
 		}
-		from -= l.fill()
 	}
 }
 
-// take gives out the bytes up to end and goes on at next.
-func (l *Lines) take(end, next int) []byte {
-	line := l.buf[l.lo:end:end]
-	l.Offset, l.Number = l.at, l.Number+1
-	l.at += int64(next - l.lo)
-	l.lo = next
+// Rest returns the bytes that were read and not given out, and their offset.
+func (l *Lines) Rest() ([]byte, int64) { return l.buf[l.lo:l.hi], l.at }
+
+// more reads some more before what Rest returns is given out. It reports whether
+// there was more.
+func (l *Lines) more() bool {
+	n := l.hi - l.lo
+	if l.err == nil {
+		l.fill()
+	}
+	return l.hi-l.lo > n
+}
+
+// piece returns how many bytes stand before the next line break, NUL or end of the
+// stream: a number above MaxLine if they are more than that, and -1 if the reader
+// failed first.
+func (l *Lines) piece() int {
+	from := 0
+	for {
+		part := l.buf[l.lo+from : l.hi]
+		i := bytes.IndexByte(part, '\n')
+		if l.nul {
+			if i >= 0 {
+				part = part[:i]
+			}
+			if j := bytes.IndexByte(part, 0); j >= 0 {
+				i = j
+			}
+		}
+		if i >= 0 {
+			return from + i
+		}
+		from = l.hi - l.lo
+		switch {
+		case from > MaxLine || l.err == io.EOF:
+			return from
+		case l.err != nil:
+			return -1
+		}
+		l.fill()
+	}
+}
+
+// take gives out the next n bytes, and passes over the line break behind them.
+func (l *Lines) take(n int) []byte {
+	l.mark()
+	line := l.buf[l.lo : l.lo+n : l.lo+n]
+	l.pass(n)
+	if l.lo < l.hi && l.buf[l.lo] == '\n' {
+		l.pass(1)
+		l.breaks++
+	}
+	if n > 0 && line[n-1] == '\r' {
+		line = line[:n-1]
+	}
+	if l.Offset == 0 {
+		line = bytes.TrimPrefix(line, bom)
+	}
 	return line
 }
 
-// fill reads more, and returns by how many bytes it moved what was there.
-func (l *Lines) fill() (moved int) {
-	if l.hi == len(l.buf) {
-		if l.lo > 0 {
-			moved = l.lo
-			l.hi = copy(l.buf, l.buf[l.lo:l.hi])
-			l.lo = 0
+// mark says where the next line begins.
+func (l *Lines) mark() { l.Offset, l.Number = l.at, l.breaks+1 }
+
+func (l *Lines) pass(n int) {
+	l.lo += n
+	l.at += int64(n)
+}
+
+// fill reads more behind what is there.
+func (l *Lines) fill() {
+	switch {
+	case l.lo == l.hi:
+		l.lo, l.hi, l.nul = 0, 0, false
+		if len(l.buf) > l.block { // it grew for one long line
+			l.buf = make([]byte, l.block)
 		}
-		if l.hi > len(l.buf)/2 { // at most MaxLine and a block
-			l.buf = append(l.buf, make([]byte, len(l.buf))...)
-		}
+	case l.hi == len(l.buf) && l.lo > 0:
+		l.hi = copy(l.buf, l.buf[l.lo:l.hi])
+		l.lo = 0
+		l.nul = l.nul && bytes.IndexByte(l.buf[:l.hi], 0) >= 0
+	case l.hi == len(l.buf):
+		l.buf = append(l.buf, make([]byte, len(l.buf))...)
 	}
 	for range 100 {
 		n, err := l.r.Read(l.buf[l.hi:])
+		l.nul = l.nul || bytes.IndexByte(l.buf[l.hi:l.hi+n], 0) >= 0
 		l.hi += n
 		l.err = err
 		if n > 0 || err != nil {
-			return moved
+			return
 		}
 	}
 	l.err = io.ErrNoProgress
-	return moved
+}
+
+// hole passes over a run of NULs.
+func (l *Lines) hole() {
+	l.mark()
+	l.refused(parsers.ReasonNUL, nil)
+	for {
+		part := l.buf[l.lo:l.hi]
+		l.pass(len(part) - len(bytes.TrimLeft(part, "\x00")))
+		if l.lo < l.hi || l.err != nil {
+			return
+		}
+		l.fill()
+	}
 }
 
 // skip passes over a line that is too long.
 func (l *Lines) skip() {
-	l.Offset, l.Number = l.at, l.Number+1
-	zero := len(bytes.TrimLeft(l.buf[l.lo:l.hi], "\x00")) == 0
-	if zero {
-		l.refused(parsers.ReasonNUL, nil)
-	} else {
-		l.refused(parsers.ReasonLineTooBig, l.buf[l.lo:l.lo+200])
-	}
+	l.mark()
+	l.refused(parsers.ReasonLineTooBig, l.buf[l.lo:l.lo+MaxLine])
 	for {
 		part := l.buf[l.lo:l.hi]
 		if i := bytes.IndexByte(part, '\n'); i >= 0 {
-			l.at += int64(i) + 1
-			l.lo += i + 1
+			l.pass(i + 1)
+			l.breaks++
 			return
 		}
-		if zero { // the line goes on where the hole ends
-			if rest := bytes.TrimLeft(part, "\x00"); len(rest) > 0 {
-				l.at += int64(len(part) - len(rest))
-				l.lo = l.hi - len(rest)
-				l.Number--
-				return
-			}
-		}
-		l.at += int64(len(part))
-		l.lo, l.hi = 0, 0
+		l.pass(len(part))
 		if l.err != nil {
 			return
 		}

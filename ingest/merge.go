@@ -1,28 +1,28 @@
 package ingest
 
 import (
-	"container/heap"
+	"cmp"
 	"context"
 	"io"
 	"math"
+	"slices"
 	"sync"
 
 	"tidewatch/event"
-	"tidewatch/parsers"
 )
 
 const (
-	batchEvents = 256
-	batchBytes  = 128 << 10
-	// cutAfter ends a sequence when so many batches of one file are used up in it,
-	// so that a file never waits for its own batches.
+	defaultWindow  = 4
+	minWindow      = 3
+	defaultMaxOpen = 64
+	// cutAfter ends a sequence when it has used up so many batches of one slot: a
+	// file must never wait for batches that the sequence being filled holds.
 	cutAfter = 2
-	// sniffLines is how many lines are looked at before a file counts as no log.
-	sniffLines = 64
+	// spareBatches are on their way through the shards while the window is loaded
+	// and another one is filled, for all files together; each has at least one.
+	spareBatches = 32
+	maxSpare     = 8
 )
-
-// reasonNotALog is the reason for a file that is refused as a whole.
-const reasonNotALog parsers.Reason = "not a Zeek or Suricata log"
 
 // Options are what a Merge can be told. The zero Options read everything.
 type Options struct {
@@ -36,53 +36,70 @@ type Options struct {
 	// DeadLetter gets refused lines as NDJSON, up to 64 MiB of them.
 	DeadLetter io.Writer
 	// Warn is told the first refused line of each file and reason. Calls do not
-	// overlap.
+	// overlap. It may call Stats.
 	Warn func(Refusal)
 	// Window is how many batches (of up to 256 records) of each file are put into
-	// order at a time; 0 means 3.
+	// order at a time; 0 means 4, the least is 3.
 	Window int
-	// MaxOpen bounds how many files are open at a time; 0 means 32. About 4 MiB
-	// each.
+	// MaxOpen bounds how many files are open at a time; 0 means 64. An open file
+	// takes about 2 MiB. A .zst with a large window counts as several.
 	MaxOpen int
 }
 
 // Merge interleaves files into one stream, ordered by when the sensor wrote each
-// record: the stream that it was live. The order is exact for records that stand
-// in a file no further from their place than Window batches, and the same in each
-// run: it depends on the files alone. A file is opened when the stream comes to
-// its first record.
+// record (Event.Written): the stream that it was live.
+//
+// The order is the same in each run: it depends on the files alone. It is exact
+// where no record of a file stands behind another one that was written later, and
+// further behind it than Window-2 batches; a record that is later than that comes
+// as soon as it is read. A record that is far ahead of its neighbours (a sensor's
+// clock gone wrong) waits for the others, but for no more than Window batches of
+// its own file.
+//
+// A file is opened when the stream comes to its first record. Ties are broken by
+// path, then by place in the file. Of more files than MaxOpen at a time, those that
+// begin last wait for others to end.
 type Merge struct {
 	opts    Options
 	ledger  ledger
-	waiting []*source // not opened yet, by first record
-	opened  []*source
-	runs    runHeap
-	pools   []event.Pool // of files that have ended
+	waiting []*source // not opened yet, by their first record
+	short   *source   // may lack runs in its window
+	open    int       // cost of open files
+	heap    heap
+	idle    []*slot
+	spare   int // batches of a slot beyond the window
+	seq     uint64
 	clock   int64
-	seq     uint64 // sequences filled
+	ends    []event.Position
 	peeked  bool
-	ctx     context.Context // of the sources' goroutines, until Close
-	stop    context.CancelFunc
-	done    sync.WaitGroup
+
+	ctx  context.Context // of the sources' goroutines, until Close
+	stop context.CancelFunc
+	done sync.WaitGroup
 }
 
-// NewMerge returns a Merge over files. It opens nothing until Fill.
+// NewMerge returns a Merge over files, in whatever order they are. It opens nothing
+// until Fill.
 func NewMerge(files []File, o Options) *Merge {
-	if o.Window <= 0 {
-		o.Window = 3
+	if o.Window == 0 {
+		o.Window = defaultWindow
 	}
+	o.Window = max(o.Window, minWindow)
 	if o.MaxOpen <= 0 {
-		o.MaxOpen = 32
+		o.MaxOpen = defaultMaxOpen
 	}
-	m := &Merge{opts: o, ledger: ledger{warn: o.Warn, deadLetter: o.DeadLetter}}
+	m := &Merge{opts: o}
+	m.ledger.warn, m.ledger.deadLetter = o.Warn, o.DeadLetter
 	m.ctx, m.stop = context.WithCancel(context.Background())
-	stdin := false
+	files = slices.Clone(files)
+	sortFiles(files)
+	stream := false
 	for i, f := range files {
 		m.waiting = append(m.waiting, &source{merge: m, file: f, rank: i})
 		m.ledger.stats.BytesTotal += f.Size
-		stdin = stdin || f.Path == Stdin
+		stream = stream || f.Stream
 	}
-	if stdin {
+	if stream {
 		m.ledger.stats.BytesTotal = 0
 	}
 	return m
@@ -97,224 +114,200 @@ func (m *Merge) Close() {
 	m.done.Wait()
 }
 
-// source is one file.
-type source struct {
-	merge  *Merge
-	file   File
-	rank   int   // breaks ties
-	first  int64 // Written of the earliest record in its head
-	format Format
-	pool   event.Pool
-	runs   chan *run // closed at the end of the file
-	loaded int       // runs in the heap
-	used   int       // batches used up in the present sequence
-	usedIn uint64    // which sequence that is
-	n      int       // runs received
-	ended  bool
-}
-
-// run is one batch with its events in order.
-type run struct {
-	source *source
-	batch  *event.Batch
-	n      int // of the source's runs
-	keys   [batchEvents]int64
-	order  [batchEvents]int16
-	at     int
-	heldIn uint64 // the sequence that holds the batch
-}
-
-func (r *run) key() int64 { return r.keys[r.at] }
-
-// before orders two runs by their next events.
-func (r *run) before(o *run) bool {
-	a, b := r.key(), o.key()
-	switch {
-	case a != b:
-		return a < b
-	case r.source != o.source:
-		return r.source.rank < o.source.rank
-	}
-	return r.n < o.n
-}
-
-// sort puts the batch's events into order, stably. Logs are nearly in order,
-// which is what insertion is good at.
-func (r *run) sort() {
-	evs := r.batch.Events
-	for i := range evs {
-		k := evs[i].Written
-		j := i
-		for j > 0 && r.keys[j-1] > k {
-			r.keys[j], r.order[j] = r.keys[j-1], r.order[j-1]
-			j--
-		}
-		r.keys[j], r.order[j] = k, int16(i)
-	}
-}
-
-// runHeap is a heap of the loaded runs of all open files.
-type runHeap []*run
-
-func (h runHeap) Len() int           { return len(h) }
-func (h runHeap) Less(i, j int) bool { return h[i].before(h[j]) }
-func (h runHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
-func (h *runHeap) Push(x any)        { *h = append(*h, x.(*run)) }
-func (h *runHeap) Pop() any {
-	old := *h
-	r := old[len(old)-1]
-	old[len(old)-1] = nil
-	*h = old[:len(old)-1]
-	return r
-}
-
-// rival returns the run that comes next after the first one, or nil.
-func (h runHeap) rival() *run {
-	switch {
-	case len(h) < 2:
-		return nil
-	case len(h) == 2 || h[1].before(h[2]):
-		return h[1]
-	}
-	return h[2]
-}
-
-// Fill adds the next events to s. It returns io.EOF, perhaps with events, when all
-// files are read, and ctx's error when that ends first.
+// Fill adds the next events to s, up to its capacity, and sets its Clock. It
+// returns io.EOF, perhaps with events, when all files are read: then Positions says
+// where each of them ended. It returns ctx's error when that ends first; the events
+// in s count all the same.
+//
+// The batches that events lie in return to their files when s is released. Fill
+// may wait for sequences that were filled before, never for s.
 func (m *Merge) Fill(ctx context.Context, s *event.Sequence) error {
-	if !m.peeked {
-		m.peeked = true
-		if err := m.peek(ctx); err != nil {
-			return err
-		}
+	if err := m.peek(ctx); err != nil {
+		return err
 	}
 	m.seq++
+	err := m.fill(ctx, s)
+	s.Clock = m.clock
+	if err == io.EOF {
+		s.Positions = append(s.Positions, m.ends...)
+	}
+	return err
+}
+
+func (m *Merge) fill(ctx context.Context, s *event.Sequence) error {
 	for len(s.Events) < cap(s.Events) {
-		if err := m.load(ctx); err != nil {
+		if err := m.ready(ctx); err != nil {
 			return err
 		}
-		if len(m.runs) == 0 {
+		if len(m.heap) == 0 {
 			return io.EOF
 		}
-		if m.emit(s) {
+		r := m.emit(s)
+		if r.at < r.n {
+			m.heap[0].key = r.keys[r.at]
+			m.heap.down()
+			m.slide(r)
+		} else if m.usedUp(r) {
 			break
 		}
 	}
-	s.Clock = m.clock
+	return ctx.Err()
+}
+
+// ready loads what the last emission left short, and opens the files that are due.
+func (m *Merge) ready(ctx context.Context) error {
+	if m.short != nil {
+		if err := m.load(ctx, m.short); err != nil {
+			return err
+		}
+		m.short = nil
+	}
+	for m.canOpen() && (len(m.heap) == 0 || m.waiting[0].first <= m.heap[0].key) {
+		m.short, m.waiting = m.waiting[0], m.waiting[1:]
+		m.start(m.short)
+		if err := m.load(ctx, m.short); err != nil {
+			return err
+		}
+		m.short = nil
+	}
 	return nil
 }
 
-// emit moves events from the first run to s, until another run comes first, the
-// run is used up, or s is full. It reports whether s should end here.
-func (m *Merge) emit(s *event.Sequence) (end bool) {
-	r := m.runs[0]
-	if r.heldIn != m.seq {
-		r.heldIn = m.seq
-		s.Hold(r.batch)
-	}
-	rival := m.runs.rival()
-	events := len(r.batch.Events)
-	for len(s.Events) < cap(s.Events) && r.at < events && (rival == nil || r.before(rival)) {
-		s.Events = append(s.Events, &r.batch.Events[r.order[r.at]])
-		m.clock = max(m.clock, r.keys[r.at])
-		r.at++
-	}
-	if r.at < events {
-		heap.Fix(&m.runs, 0)
-		return false
-	}
-	heap.Pop(&m.runs)
-	r.batch.Release()
-	src := r.source
-	src.loaded--
-	if src.usedIn != m.seq {
-		src.used, src.usedIn = 0, m.seq
-	}
-	src.used++
-	return src.used >= cutAfter
-}
-
-// load makes sure that each file which can have the next record is open and has
-// its window of runs in the heap.
-func (m *Merge) load(ctx context.Context) error {
-	for {
-		for i := 0; i < len(m.opened); i++ {
-			src := m.opened[i]
-			for !src.ended && src.loaded < m.opts.Window {
-				if err := m.receive(ctx, src); err != nil {
-					return err
-				}
-			}
-			if src.ended && src.loaded == 0 {
-				m.pools = append(m.pools, src.pool)
-				m.opened = append(m.opened[:i], m.opened[i+1:]...)
-				i--
-			}
-		}
-		if len(m.waiting) == 0 || len(m.opened) >= m.opts.MaxOpen {
-			return nil
-		}
-		next := m.waiting[0]
-		if len(m.runs) > 0 && m.runs[0].key() < next.first {
-			return nil
-		}
-		m.waiting = m.waiting[1:]
-		m.start(next)
-	}
-}
-
-func (m *Merge) receive(ctx context.Context, src *source) error {
-	select {
-	case r, ok := <-src.runs:
-		if !ok {
-			src.ended = true
-			return nil
-		}
-		src.n++
-		r.n = src.n
-		src.loaded++
-		heap.Push(&m.runs, r)
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+func (m *Merge) canOpen() bool {
+	return len(m.waiting) > 0 && (m.open == 0 || m.open+m.waiting[0].cost <= m.opts.MaxOpen)
 }
 
 // start opens a file and begins to read it.
 func (m *Merge) start(src *source) {
-	if n := len(m.pools); n > 0 {
-		src.pool, m.pools = m.pools[n-1], m.pools[:n-1]
+	m.open += src.cost
+	if n := len(m.idle); n > 0 {
+		src.slot, m.idle = m.idle[n-1], m.idle[:n-1]
 	} else {
-		// The window, what one sequence uses up, one being filled, and some on
-		// their way through the shards.
-		src.pool = event.NewPool(m.opts.Window+cutAfter+1+3, batchEvents, batchBytes)
+		src.slot = newSlot(m.opts.Window + 1 + m.spare)
 	}
 	src.runs = make(chan *run, 1)
-	m.opened = append(m.opened, src)
 	m.done.Go(func() {
 		defer close(src.runs)
 		src.read(m.ctx)
 	})
 }
 
-// peek finds out what each file is, and when it begins. Files that are no logs
-// are left out.
+// load fills a file's window, and forgets the file if it has ended and all of it
+// is used up.
+func (m *Merge) load(ctx context.Context, src *source) error {
+	for !src.ended && len(src.loaded) < m.opts.Window {
+		select {
+		case r, ok := <-src.runs:
+			if !ok {
+				src.ended = true
+				continue
+			}
+			src.received++
+			r.number = src.received
+			src.loaded = append(src.loaded, r)
+			m.heap.push(head{key: r.keys[0], tie: uint64(src.rank)<<40 | uint64(r.number), run: r})
+			if old := src.loaded[0]; r.number-old.number >= m.opts.Window {
+				m.due(old)
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	if src.ended && len(src.loaded) == 0 {
+		m.idle = append(m.idle, src.slot)
+		m.open -= src.cost
+		m.ends = append(m.ends, event.Position{Source: src.rank, Offset: src.end})
+	}
+	return nil
+}
+
+// emit moves events from the top run to s, until another run or a file comes
+// first, the run is used up, or s is full.
+func (m *Merge) emit(s *event.Sequence) *run {
+	top := &m.heap[0]
+	r := top.run
+	if r.heldIn != m.seq {
+		r.heldIn = m.seq
+		s.Hold(r.batch)
+	}
+	// The run may go on up to limit, and at limit if it wins the tie.
+	limit, wins := int64(math.MaxInt64), true
+	if next := m.heap.second(); next != nil {
+		limit, wins = next.key, top.tie < next.tie
+	}
+	if m.canOpen() && m.waiting[0].first <= limit {
+		limit, wins = m.waiting[0].first, false
+	}
+	evs, out, at := r.batch.Events, s.Events, r.at
+	keys := r.keys[:r.n]
+	for at < len(keys) && len(out) < cap(out) && (keys[at] < limit || keys[at] == limit && wins) {
+		out = append(out, &evs[r.order[at]])
+		at++
+	}
+	if at > r.at {
+		m.clock = max(m.clock, keys[at-1])
+	}
+	s.Events, r.at = out, at
+	return r
+}
+
+// slide moves a file's window on when the newest of its runs is half used and none
+// is used up: then the oldest waits for a time that its file has not come to.
+func (m *Merge) slide(r *run) {
+	loaded := r.source.loaded
+	if len(loaded) == m.opts.Window && loaded[len(loaded)-1] == r && 2*r.at >= r.n {
+		m.due(loaded[0])
+	}
+}
+
+// due makes what is left of a run come next. It does not move the clock: its
+// records are far ahead of their neighbours.
+func (m *Merge) due(r *run) {
+	for i := r.at; i < r.n; i++ {
+		r.keys[i] = min(m.clock, r.keys[i])
+	}
+	i := slices.IndexFunc(m.heap, func(h head) bool { return h.run == r })
+	m.heap[i].key = r.keys[r.at]
+	m.heap.up(i)
+}
+
+// usedUp takes the top run out of the heap, when it has no events left. It reports
+// whether the present sequence must end here: the file's next run may have to wait
+// for the batches that this sequence holds.
+func (m *Merge) usedUp(r *run) (full bool) {
+	m.heap.pop()
+	src := r.source
+	src.loaded = slices.DeleteFunc(src.loaded, func(o *run) bool { return o == r })
+	r.batch.Release()
+	r.batch = nil
+	slot := src.slot
+	slot.free <- r
+	if slot.usedIn != m.seq {
+		slot.used, slot.usedIn = 0, m.seq
+	}
+	slot.used++
+	m.short = src
+	return slot.used >= cutAfter
+}
+
+// peek finds out what each file is and when it begins. Files that are no logs are
+// left out.
 func (m *Merge) peek(ctx context.Context) error {
+	if m.peeked {
+		return nil
+	}
 	var logs []*source
+	p := newPeeker()
 	for _, src := range m.waiting {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if src.file.Path == Stdin { // it can be read only once
-			src.first = math.MinInt64
-			logs = append(logs, src)
-			continue
-		}
-		if src.peek() {
+		if p.peek(ctx, src) {
 			logs = append(logs, src)
 		}
 	}
-	m.waiting = logs
-	sortSources(m.waiting)
+	slices.SortStableFunc(logs, func(a, b *source) int { return cmp.Compare(a.first, b.first) })
+	m.waiting, m.peeked = logs, true
+	m.spare = min(max(spareBatches/max(len(logs), 1), 1), maxSpare)
 	return nil
 }

@@ -1,113 +1,223 @@
 package ingest
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
 	"math"
-	"slices"
+	"os"
 	"sync/atomic"
+
+	"github.com/klauspost/compress/zstd"
 
 	"tidewatch/event"
 	"tidewatch/parsers"
 )
 
-func sortSources(s []*source) {
-	slices.SortStableFunc(s, func(a, b *source) int {
-		switch {
-		case a.first < b.first:
-			return -1
-		case a.first > b.first:
-			return 1
-		}
-		return a.rank - b.rank
-	})
+const (
+	// sniffSize is how many bytes decide what a file is.
+	sniffSize = 64 << 10
+	// peekLines is how many lines say when a file begins.
+	peekLines = 64
+	// peekBlock is how much is read for that at once, in bytes.
+	peekBlock = 16 << 10
+)
+
+// source is one file.
+type source struct {
+	merge    *Merge
+	file     File
+	rank     int   // among all files, by path
+	first    int64 // Written of the earliest record in its head; math.MinInt64 if not known
+	cost     int   // of having it open, in files
+	slot     *slot
+	runs     chan *run // closed at the end of the file
+	loaded   []*run    // in the heap, in the file's order
+	received int       // runs
+	ended    bool
+	end      int64 // offset of the file's end; set before runs is closed
 }
 
-// peek reads the head of a file. It reports whether the file is a log.
-func (src *source) peek() bool {
-	l := &src.merge.ledger
+// slot is what reading a file needs. A file that ends leaves it to another.
+type slot struct {
+	pool  event.Pool
+	free  chan *run
+	lines Lines
+	input input
+	// used counts the batches that the sequence number usedIn has used up.
+	used   int
+	usedIn uint64
+}
+
+func newSlot(batches int) *slot {
+	s := &slot{pool: event.NewPool(batches, batchEvents, batchBytes), free: make(chan *run, batches)}
+	for range batches {
+		s.free <- &run{}
+	}
+	return s
+}
+
+// peeker finds out, for one file after another, what it is and when it begins.
+type peeker struct {
+	lines Lines
+	input input
+	batch *event.Batch
+}
+
+func newPeeker() *peeker {
+	return &peeker{lines: Lines{block: peekBlock}, batch: event.NewBatch(nil, peekLines, peekBlock)}
+}
+
+// peek reads the head of a file. It reports whether the file is a log, and says
+// what else it is where somebody may want to know.
+func (p *peeker) peek(ctx context.Context, src *source) bool {
+	src.first, src.cost = math.MinInt64, 1
+	switch {
+	case src.file.err != nil:
+		src.refuseFile(cannotRead(src.file.err))
+		return false
+	case src.file.Stream: // it can be read only once
+		return true
+	}
+	defer p.input.close()
 	var ignored atomic.Int64 // the head is read again
-	in, err := open(src.file.Path, &ignored)
+	r, err := p.input.open(ctx, src.file, &ignored)
 	if err != nil {
-		src.refuseFile(parsers.Reason("cannot be read: " + reason(err)))
+		src.refuseFile(cannotRead(err))
 		return false
 	}
-	defer in.Close()
-	lines := NewLines(in, func(parsers.Reason, []byte) {})
-	var p parsers.Parser
-	b := event.NewBatch(nil, sniffLines, batchBytes)
-	src.first = math.MaxInt64
-	empty := true
-	for range sniffLines {
-		line, err := lines.Next()
-		if err != nil {
-			break
-		}
-		empty = empty && len(line) == 0
-		if p == nil {
-			if src.format = Sniff(line); src.format == FormatUnknown {
-				continue
-			}
-			p = src.format.parser(parsers.Options{})
-		}
-		ev, own := b.Add(line)
-		if ev == nil {
-			break
-		}
-		if p.Parse(b, ev, own) == nil {
-			src.first = min(src.first, ev.Written)
-		}
-	}
-	if p == nil {
-		if src.file.Named && !empty {
-			src.refuseFile(reasonNotALog)
-		} else if !empty {
-			l.skip("files that are no logs")
-		}
+	src.cost += int(p.input.window >> 21) // 2 MiB are what a file takes anyway
+	p.lines.Reset(r, func(parsers.Reason, []byte) {})
+	f := sniff(&p.lines)
+	if f == FormatUnknown {
+		src.stranger(&p.lines)
 		return false
 	}
-	if src.first == math.MaxInt64 { // the head has no record: it may begin at any time
-		src.first = math.MinInt64
-	}
+	src.first = p.begin(f.parser(parsers.Options{}))
 	return true
 }
 
-// refuseFile refuses a file as a whole.
-func (src *source) refuseFile(r parsers.Reason) {
-	src.merge.ledger.refuse(src.file.Path, r, 0, 0, nil)
+// begin returns the earliest Written of the first records.
+func (p *peeker) begin(parser parsers.Parser) int64 {
+	defer p.batch.Release()
+	first := int64(math.MaxInt64)
+	for range peekLines {
+		line, err := p.lines.Next()
+		if err != nil {
+			break
+		}
+		ev, own := p.batch.Add(line)
+		if ev == nil {
+			break
+		}
+		if parser.Parse(p.batch, ev, own) != nil {
+			p.batch.Drop()
+			continue
+		}
+		first = min(first, ev.Written)
+	}
+	if first == math.MaxInt64 {
+		return math.MinInt64
+	}
+	return first
+}
+
+// sniff says what l's lines are, without giving one out.
+func sniff(l *Lines) Format {
+	for {
+		head, _ := l.Rest()
+		head = head[:min(len(head), sniffSize)]
+		if f := Sniff(head); f != FormatUnknown {
+			return f
+		}
+		if len(head) == sniffSize || !l.more() {
+			return FormatUnknown
+		}
+	}
+}
+
+// stranger refuses a file that is no log, or counts it where nobody named it.
+func (src *source) stranger(l *Lines) {
+	head, _ := l.Rest()
+	if l.err != nil && l.err != io.EOF {
+		src.refuseFile(cannotRead(l.err))
+		return
+	}
+	if len(head) == 0 {
+		return
+	}
+	why, packed := notALog(head)
+	if src.file.Named || packed {
+		src.refuseFile(why)
+		return
+	}
+	src.merge.ledger.stranger()
 	src.merge.ledger.read.Add(src.file.Size)
 }
 
-// reason returns an error's words without the path that the message has anyway.
-func reason(err error) string {
-	for {
-		u := errors.Unwrap(err)
-		if u == nil {
-			return err.Error()
-		}
-		err = u
+// refuseFile refuses a file as a whole.
+func (src *source) refuseFile(why parsers.Reason) {
+	src.merge.ledger.refuse(src.file.Path, why, 0, 0, nil)
+	src.merge.ledger.read.Add(src.file.Size)
+}
+
+func cannotRead(err error) parsers.Reason {
+	return parsers.Reason("cannot be read: " + words(err))
+}
+
+// words returns an error's words without the path, which a message has anyway.
+func words(err error) string {
+	var pe *os.PathError
+	switch {
+	case errors.As(err, &pe):
+		return pe.Err.Error()
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return "the compressed data is cut off"
+	case errors.Is(err, zstd.ErrWindowSizeExceeded):
+		return "compressed with a window above 8 MiB (zstd --long or --ultra): unpack it"
 	}
+	return err.Error()
 }
 
 // read parses the file into runs, until its end or ctx's.
 func (src *source) read(ctx context.Context) {
-	m := src.merge
-	in, err := open(src.file.Path, &m.ledger.read)
+	in, l := &src.slot.input, &src.slot.lines
+	ledger := &src.merge.ledger
+	defer in.close()
+	stream, err := in.open(ctx, src.file, &ledger.read)
 	if err != nil {
-		src.refuseFile(parsers.Reason("cannot be read: " + reason(err)))
+		if ctx.Err() == nil {
+			src.refuseFile(cannotRead(err))
+		}
 		return
 	}
-	defer in.Close()
-	r := &reader{source: src, ledger: &m.ledger}
-	r.lines = NewLines(in, func(why parsers.Reason, line []byte) {
-		r.ledger.refuse(src.file.Path, why, r.lines.Number, r.lines.Offset, line)
+	l.Reset(stream, func(why parsers.Reason, line []byte) {
+		ledger.refuse(src.file.Path, why, l.Number, l.Offset, line)
 	})
+	f := sniff(l)
+	if ctx.Err() != nil {
+		return
+	}
+	if f == FormatUnknown { // a Stream, or a file that is not what it was
+		src.stranger(l)
+		return
+	}
+	ledger.file(f)
+	r := reader{source: src, lines: l, parser: f.parser(parsers.Options{Extra: src.merge.opts.Extra})}
+	src.send(ctx, &r)
+	rest, at := l.Rest()
+	src.end = at + int64(len(rest))
+	if src.file.Size > in.counted.n && ctx.Err() == nil {
+		ledger.read.Add(src.file.Size - in.counted.n) // what a broken file has left
+	}
+}
+
+// send fills run after run and hands them to Merge.
+func (src *source) send(ctx context.Context, r *reader) {
 	for more := true; more; {
 		var b *event.Batch
 		select {
-		case b = <-src.pool:
+		case b = <-src.slot.pool:
 		case <-ctx.Done():
 			return
 		}
@@ -116,8 +226,15 @@ func (src *source) read(ctx context.Context) {
 			b.Release()
 			continue
 		}
-		u := &run{source: src, batch: b}
-		u.sort()
+		var u *run
+		select {
+		case u = <-src.slot.free:
+		case <-ctx.Done():
+			b.Release()
+			return
+		}
+		u.source = src
+		u.load(b)
 		select {
 		case src.runs <- u:
 		case <-ctx.Done():
@@ -127,37 +244,32 @@ func (src *source) read(ctx context.Context) {
 	}
 }
 
-// reader parses one file.
+// reader parses the lines of one file.
 type reader struct {
 	*source
-	ledger  *ledger
 	lines   *Lines
 	parser  parsers.Parser
-	pending []byte // a line that did not fit the last batch
+	pending []byte // a line that did not fit into the last batch
 	counts  counts
-	unknown int // lines before the format was known
 }
 
 // fill parses lines into b until it is full. It reports whether there are more.
 func (r *reader) fill(ctx context.Context, b *event.Batch) (more bool) {
-	defer r.ledger.addRun(&r.counts)
+	defer r.merge.ledger.add(&r.counts)
 	for n := 0; ; n++ {
-		if n&1023 == 1023 && ctx.Err() != nil { // lines that give no event fill no batch
-			return false
+		if n&4095 == 4095 { // lines that give no event fill no batch
+			r.merge.ledger.add(&r.counts)
+			if ctx.Err() != nil {
+				return false
+			}
 		}
 		line := r.pending
 		if line == nil {
 			var err error
 			if line, err = r.lines.Next(); err != nil {
-				r.end(err)
+				r.stop(ctx, err)
 				return false
 			}
-		}
-		if r.parser == nil && !r.sniff(line) {
-			if r.unknown > sniffLines {
-				return false
-			}
-			continue
 		}
 		ev, own := b.Add(line)
 		if ev == nil {
@@ -165,33 +277,16 @@ func (r *reader) fill(ctx context.Context, b *event.Batch) (more bool) {
 			return true
 		}
 		r.pending = nil
-		r.parse(b, ev, own)
+		r.parse(b, ev, own, line)
 	}
 }
 
-// sniff finds the parser by the first line that tells.
-func (r *reader) sniff(line []byte) bool {
-	f := Sniff(line)
-	if f == FormatUnknown {
-		if r.unknown++; r.unknown > sniffLines {
-			r.ledger.refuse(r.file.Path, reasonNotALog, 0, 0, nil)
-		}
-		return false
-	}
-	r.format = f
-	r.parser = f.parser(parsers.Options{Extra: r.merge.opts.Extra})
-	r.ledger.mu.Lock()
-	r.ledger.stats.Files++
-	r.ledger.stats.Formats[f]++
-	r.ledger.mu.Unlock()
-	return true
-}
-
-// parse turns the line that was added last into an event, or drops it.
-func (r *reader) parse(b *event.Batch, ev *event.Event, line []byte) {
-	err := r.parser.Parse(b, ev, line)
-	if err != nil {
-		r.drop(b, line, err)
+// parse turns the line that was added last into an event, or drops it. line is
+// what the parser's own copy was before it was parsed.
+func (r *reader) parse(b *event.Batch, ev *event.Event, own, line []byte) {
+	if err := r.parser.Parse(b, ev, own); err != nil {
+		r.refuse(err, line)
+		b.Drop()
 		return
 	}
 	o := &r.merge.opts
@@ -204,36 +299,28 @@ func (r *reader) parse(b *event.Batch, ev *event.Event, line []byte) {
 	if o.Enrich != nil {
 		o.Enrich(ev)
 	}
-	c := &r.counts
-	c.kinds[ev.Kind]++
-	if c.first == 0 || ev.Time < c.first {
-		c.first = ev.Time
-	}
-	c.last = max(c.last, ev.End)
+	r.counts.event(ev)
 }
 
-func (r *reader) drop(b *event.Batch, line []byte, err error) {
-	defer b.Drop()
+// refuse counts a line that gave no event.
+func (r *reader) refuse(err error, line []byte) {
 	switch err := err.(type) {
 	case *parsers.Skip:
-		r.ledger.skip(err.Name)
+		if !r.counts.skip(err.Name) {
+			r.merge.ledger.add(&r.counts)
+			r.counts.skip(err.Name)
+		}
 	case parsers.Reason:
-		// The parser may have written to its copy; Raw is what it was given, and
-		// the block still has the line itself.
-		r.ledger.refuse(r.file.Path, err, r.lines.Number, r.lines.Offset, bytes.Clone(line))
+		r.merge.ledger.refuse(r.file.Path, err, r.lines.Number, r.lines.Offset, line)
 	}
 }
 
-// end says why a file ended, if not by being read to its end.
-func (r *reader) end(err error) {
-	switch {
-	case err == io.EOF:
-		if r.parser == nil && r.unknown > 0 && r.unknown <= sniffLines {
-			r.ledger.refuse(r.file.Path, reasonNotALog, 0, 0, nil)
-		}
-	case errors.Is(err, io.ErrUnexpectedEOF):
-		r.ledger.refuse(r.file.Path, "the compressed file is cut off here; what stands before it was read", r.lines.Number+1, r.lines.at, nil)
-	default:
-		r.ledger.refuse(r.file.Path, parsers.Reason("reading stopped: "+reason(err)), r.lines.Number+1, r.lines.at, nil)
+// stop says why a file ended, if not at its end.
+func (r *reader) stop(ctx context.Context, err error) {
+	if err == io.EOF || ctx.Err() != nil {
+		return
 	}
+	why := parsers.Reason("reading stopped here: " + words(err))
+	rest, at := r.lines.Rest()
+	r.merge.ledger.refuse(r.file.Path, why, r.lines.breaks+1, at+int64(len(rest)), rest)
 }
