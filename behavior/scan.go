@@ -200,6 +200,10 @@ func (d *scanDetector) observeSource(ev *event.Event, dst []event.Observation) [
 		c.port = 0
 	}
 	s := d.sources[ev.Orig.Hash]
+	if s != nil && s.scan == nil && ev.Time-s.last > forgetAfter {
+		d.forgetSource(s) // late, so that it does not matter when the sweep came by
+		s = nil
+	}
 	if s == nil {
 		if s = d.admit(ev, &c); s == nil {
 			return dst

@@ -51,6 +51,10 @@ func (d *scanDetector) observeTarget(ev *event.Event, dst []event.Observation) [
 		return dst
 	}
 	t := d.targets[ev.Resp.Hash]
+	if t != nil && t.scan == nil && ev.Time-t.last > forgetAfter {
+		d.forgetTarget(t)
+		t = nil
+	}
 	if t == nil {
 		if len(d.targets) >= d.maxTargets {
 			d.evictTargets()

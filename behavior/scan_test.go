@@ -395,8 +395,8 @@ func TestAnsweredTargets(t *testing.T) {
 // What is observed does not depend on the number of shards, and not on where the
 // state was cut and restored in other shards.
 func TestShardsAndCuts(t *testing.T) {
-	evs := load(t, shareddata.Path(t, "labelled/internet-server/2024-04-19.conn.log.gz"), "64.225.56.201/32")
-	evs = append(evs[:8000:8000], load(t, shareddata.Path(t, "labelled/scan/nmap-conn.log.gz"))...)
+	evs := load(t, shareddata.Path(t, "labelled/scan/nmap-conn.log.gz"))
+	evs = append(evs, load(t, shareddata.Path(t, "labelled/internet-server/2024-04-19.conn.log.gz"), "64.225.56.201/32")[:8000]...)
 	want := observe(evs, 1, DefaultConfig())
 	if len(want) == 0 {
 		t.Fatal("nothing was observed")

@@ -169,7 +169,7 @@ func TestTruth(t *testing.T) {
 			t.Errorf("%s has %d records, and claims %d", in.ID, n, in.Records)
 		}
 	}
-	if len(kinds) < 18 {
+	if len(kinds) < 17 {
 		t.Errorf("only %d kinds of attack: %v", len(kinds), kinds)
 	}
 }
