@@ -277,7 +277,7 @@ func TestBarLine(t *testing.T) {
 		}
 	}
 	f(0, 0, time.Second, 80, "reading 0 B  0 B/s")
-	f(512<<10, 2<<20, 2*time.Second, 60, "[=====               ]  25% of 2.00 MiB 512 KiB  256 KiB/s  6s left")
+	f(512<<10, 2<<20, 2*time.Second, 60, "[===         ]  25% of 2.00 MiB 512 KiB  256 KiB/s  6s left")
 	f(2<<20, 2<<20, 2*time.Second, 30, " 100% of 2.00 MiB 2.00 MiB  1.00 MiB/s  0s left")
 }
 
