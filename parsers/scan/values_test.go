@@ -98,8 +98,15 @@ func TestSeconds(t *testing.T) {
 }
 
 func TestISO(t *testing.T) {
+	var cache ISOCache
 	f := func(s, want string) {
 		t.Helper()
+		for range 2 {
+			got, ok := cache.ISO([]byte(s))
+			if w, wOK := ISO([]byte(s)); ok != wOK || ok && got != w {
+				t.Errorf("ISOCache.ISO(%q) = %d, %v, ISO has %d, %v", s, got, ok, w, wOK)
+			}
+		}
 		w, err := time.Parse(time.RFC3339Nano, want)
 		got, ok := ISO([]byte(s))
 		if ok != (err == nil) || ok && got != w.UnixNano() {
@@ -107,6 +114,11 @@ func TestISO(t *testing.T) {
 		}
 	}
 	f("2018-03-24T17:15:20.865716Z", "2018-03-24T17:15:20.865716Z")
+	f("2018-03-24T17:15:59.000000Z", "2018-03-24T17:15:59Z")
+	f("2018-03-24T17:15:60.000000Z", "")
+	f("2018-03-24T17:15:20.86571xZ", "")
+	f("2018-03-24T17:16:20.865716Z", "2018-03-24T17:16:20.865716Z")
+	f("1969-12-31T23:59:59.999999Z", "1969-12-31T23:59:59.999999Z")
 	f("2018-03-24T17:15:20.865716+0000", "2018-03-24T17:15:20.865716Z")
 	f("2018-03-24T17:15:20.865716-0730", "2018-03-25T00:45:20.865716Z")
 	f("2018-03-24T17:15:20.865716+02:00", "2018-03-24T15:15:20.865716Z")
@@ -257,8 +269,12 @@ func FuzzISO(f *testing.F) {
 	f.Add("2018-03-24T17:15:20.865716Z")
 	f.Add("2018-03-24T17:15:20+02:00")
 	f.Add("2020-02-29T23:59:59.123456789-0730")
+	var cache ISOCache
 	f.Fuzz(func(t *testing.T, s string) {
 		got, ok := ISO([]byte(s))
+		if got2, ok2 := cache.ISO([]byte(s)); ok != ok2 || ok && got != got2 {
+			t.Errorf("ISOCache.ISO(%q) = %d, %v, ISO has %d, %v", s, got2, ok2, got, ok)
+		}
 		layouts := []string{"2006-01-02T15:04:05Z07:00", "2006-01-02T15:04:05Z0700", "2006-01-02T15:04:05Z07", "2006-01-02T15:04:05"}
 		for _, l := range layouts {
 			std := strings.Replace(strings.ToUpper(s), " ", "T", 1)

@@ -17,7 +17,7 @@ const noTell = 255
 type dictionary struct {
 	ids   map[string]uint16
 	names []string
-	means [][event.NumKinds]meaning
+	means [event.NumKinds][]meaning
 	tells []uint8 // index in tellTales, or noTell
 }
 
@@ -39,10 +39,11 @@ var words = func() *dictionary {
 			d.tells[id] = min(d.tells[id], uint8(i))
 		}
 	}
-	for id, n := range d.names {
-		for k := range kindColumns {
+	for k := range kindColumns {
+		d.means[k] = make([]meaning, len(d.names))
+		for id, n := range d.names {
 			if c, ok := bind(event.Kind(k), n); ok {
-				d.means[id][k] = meaning{col: c.col, known: true, second: c.second}
+				d.means[k][id] = meaning{col: c.col, known: true, second: c.second}
 			}
 		}
 	}
@@ -56,7 +57,6 @@ func (d *dictionary) id(name string) uint16 {
 		id = uint16(len(d.names))
 		d.ids[name] = id
 		d.names = append(d.names, name)
-		d.means = append(d.means, [event.NumKinds]meaning{})
 		d.tells = append(d.tells, noTell)
 	}
 	return id
@@ -65,8 +65,9 @@ func (d *dictionary) id(name string) uint16 {
 // guesser finds the number of a name by what followed the name before it on
 // earlier lines: records of one log have their fields in one order.
 type guesser struct {
-	names []string // the dictionary's, and from len(words.names) on those learned
-	own   map[string]uint16
+	names  []string // the dictionary's, and from len(words.names) on those learned
+	quoted []string // the same as they stand in a record: "uid":
+	own    map[string]uint16
 	// after has for each name the two that followed it last, the latest first.
 	after [][2]uint16
 	last  uint16
@@ -77,11 +78,18 @@ type guesser struct {
 const maxLearned = 512
 
 func newGuesser() guesser {
-	return guesser{
-		names: words.names[:len(words.names):len(words.names)],
-		own:   map[string]uint16{},
-		after: make([][2]uint16, len(words.names), len(words.names)+maxLearned),
+	g := guesser{own: map[string]uint16{}}
+	for _, n := range words.names {
+		g.add(n)
 	}
+	g.quoted[0] = "\x00" // stands nowhere in a record
+	return g
+}
+
+func (g *guesser) add(name string) {
+	g.names = append(g.names, name)
+	g.quoted = append(g.quoted, `"`+name+`":`)
+	g.after = append(g.after, [2]uint16{})
 }
 
 // id returns the number of name, 0 for one that nobody knows.
@@ -94,6 +102,7 @@ func (g *guesser) id(name []byte) uint16 {
 	}
 	if id = next[1]; string(name) != g.names[id] {
 		id = g.find(name)
+		next = &g.after[g.last]
 	}
 	next[0], next[1] = id, next[0]
 	g.last = id
@@ -107,9 +116,35 @@ func (g *guesser) find(name []byte) uint16 {
 	id, ok := g.own[string(name)]
 	if !ok && len(g.own) < maxLearned && len(name) <= 128 {
 		id = uint16(len(g.names))
-		g.names = append(g.names, string(name))
+		g.add(string(name))
 		g.own[g.names[id]] = id
-		g.after = append(g.after, [2]uint16{})
 	}
 	return id
+}
+
+// key returns the number of the name that line has at i, and where its value
+// begins; 0 if there is none in the form that Zeek writes: without escapes, with
+// nothing between name and colon.
+func (g *guesser) key(line []byte, i int) (id uint16, value int) {
+	next := &g.after[g.last]
+	id = next[0]
+	if q := g.quoted[id]; len(line)-i >= len(q) && string(line[i:i+len(q)]) == q {
+		g.last = id
+		return id, i + len(q)
+	}
+	id = next[1]
+	q := g.quoted[id]
+	if len(line)-i >= len(q) && string(line[i:i+len(q)]) == q {
+		value = i + len(q)
+	} else {
+		end := stringEnd(line, i)
+		if end < 0 || end+1 >= len(line) || line[end+1] != ':' {
+			return 0, 0
+		}
+		id, value = g.find(line[i+1:end]), end+2
+		next = &g.after[g.last]
+	}
+	next[0], next[1] = id, next[0]
+	g.last = id
+	return id, value
 }

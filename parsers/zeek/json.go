@@ -47,28 +47,23 @@ type path struct {
 
 // jsonValue is one field of a record.
 type jsonValue struct {
-	raw  []byte // of a string what stands between the quotes
-	id   uint16 // its name
-	kind scan.Kind
-	esc  bool // it is a string with escapes
-	from int  // of an array: its elements are elems[from:to]
-	to   int
+	jsonElem
+	id       uint16 // its name
+	from, to int32  // of an array: its elements are elems[from:to]
 }
 
-// jsonElem is one element of an array.
+// jsonElem is a value, an element of an array perhaps.
 type jsonElem struct {
-	raw  []byte
+	raw  []byte // of a string what stands between the quotes
 	kind scan.Kind
-	esc  bool
+	esc  bool // it is a string with escapes
 }
 
 // NewJSON returns a parser for one log file.
 func NewJSON(opts parsers.Options) *JSON {
 	p := &JSON{wanted: opts.Extra, guess: newGuesser(), paths: map[string]*path{}}
-	p.r.json, p.r.long, p.r.unset1 = true, true, -1
-	for i := range p.r.slots {
-		p.r.slots[i] = -1
-	}
+	p.r.json, p.r.long, p.r.unset1, p.r.rare = true, true, -1, true
+	p.r.p = p
 	p.lastPath = &path{}
 	return p
 }
@@ -82,12 +77,7 @@ func (p *JSON) Parse(b *event.Batch, ev *event.Event, line []byte) error {
 	if line[0] == 0 {
 		return parsers.ReasonNUL
 	}
-	if cap(p.elems) > maxKept {
-		p.elems = nil
-	}
-	p.vals, p.elems, p.guess.last = p.vals[:0], p.elems[:0], 0
-	p.walk.Reset(line)
-	known, err := p.fields()
+	known, err := p.read(line)
 	if err != nil {
 		return err
 	}
@@ -96,16 +86,39 @@ func (p *JSON) Parse(b *event.Batch, ev *event.Event, line []byte) error {
 		return err
 	}
 	r := &p.r
-	r.start(b, ev, line, s, &event.Columns{})
-	r.p = p
+	r.start(b, ev, line, s, &noColumns)
+	r.slots = noSlots
 	p.place(s.kind)
 	r.common(ev)
 	r.columns(ev)
 	if p.wanted != nil {
 		p.extras(b, ev)
 	}
-	p.clear(s.kind)
 	return r.finish(ev)
+}
+
+var (
+	noColumns event.Columns
+	noSlots   = func() (t [256]int16) {
+		for i := range t {
+			t[i] = -1
+		}
+		return t
+	}()
+)
+
+// read finds the fields of a record, and what its _path means.
+func (p *JSON) read(line []byte) (*path, error) {
+	if cap(p.elems) > maxKept {
+		p.elems = nil
+	}
+	p.vals, p.elems, p.guess.last = p.vals[:0], p.elems[:0], 0
+	if known, ok := p.quick(line); ok {
+		return known, nil
+	}
+	p.vals, p.elems, p.guess.last = p.vals[:0], p.elems[:0], 0
+	p.walk.Reset(line)
+	return p.fields()
 }
 
 // fields walks the record and keeps the fields that mean something. It returns
@@ -166,10 +179,11 @@ func (p *JSON) keep(id uint16) error {
 	if len(p.vals) == maxColumns {
 		return ReasonTooManyFields
 	}
-	v := jsonValue{id: id, kind: p.walk.Kind()}
+	v := jsonValue{id: id}
+	v.kind = p.walk.Kind()
 	switch v.kind {
 	case scan.Array:
-		v.from = len(p.elems)
+		v.from = int32(len(p.elems))
 		p.walk.Enter()
 		for p.walk.Next() {
 			e := jsonElem{kind: p.walk.Kind(), esc: p.walk.Escaped()}
@@ -178,7 +192,7 @@ func (p *JSON) keep(id uint16) error {
 			}
 			p.elems = append(p.elems, e)
 		}
-		v.to = len(p.elems)
+		v.to = int32(len(p.elems))
 	case scan.Object:
 		return nil
 	default:
@@ -245,58 +259,61 @@ var actionID, nameID = words.ids["action"], words.ids["name"]
 // place points the slots of the kind's columns to the record's values. Of two
 // fields with one name the last counts; a null is no value.
 func (p *JSON) place(k event.Kind) {
+	means := words.means[k]
 	seconds := false
 	for i := range p.vals {
-		if p.means(i, k).second {
+		v := &p.vals[i]
+		if int(v.id) >= len(means) {
+			continue
+		}
+		m := means[v.id]
+		switch {
+		case !m.known:
+		case m.second:
 			seconds = true
-			p.placeOne(i, k)
-		}
-	}
-	for i := range p.vals {
-		if !seconds || !p.means(i, k).second {
-			p.placeOne(i, k)
-		}
-	}
-}
-
-// means returns what the name of value i means in a log of kind k.
-func (p *JSON) means(i int, k event.Kind) meaning {
-	if id := int(p.vals[i].id); id < len(words.means) {
-		return words.means[id][k]
-	}
-	return meaning{}
-}
-
-func (p *JSON) placeOne(i int, k event.Kind) {
-	m := p.means(i, k)
-	if !m.known {
-		return
-	}
-	switch {
-	case p.vals[i].kind != scan.Null:
-		p.r.slots[m.col] = int16(i)
-		p.r.set.Add(m.col)
-	case !m.second || p.r.slots[m.col] < 0 || p.means(int(p.r.slots[m.col]), k).second:
-		p.r.slots[m.col] = -1
-		p.r.set.Remove(m.col)
-	}
-	switch m.col {
-	case event.ColCommunityID, event.ColVLAN, event.ColInnerVLAN, event.ColWritten:
-		p.r.rare = true
-	}
-}
-
-// clear makes the slots ready for the next record.
-func (p *JSON) clear(k event.Kind) {
-	for i := range p.vals {
-		if m := p.means(i, k); m.known {
+		case v.kind == scan.Null:
 			p.r.slots[m.col] = -1
+			p.r.set.Remove(m.col)
+		default:
+			p.r.slots[m.col] = int16(i)
+			p.r.set.Add(m.col)
 		}
 	}
-	for _, c := range [...]event.Column{colTime, colIPProto, colPath, colTxHosts, colRxHosts} {
-		p.r.set.Remove(c)
+	if seconds {
+		p.placeSeconds(means)
 	}
-	p.r.rare = false
+	p.r.set[len(p.r.set)-1] &^= codeBits
+}
+
+// codeBits are the bits that codes, which are no columns, have in a set.
+var codeBits = func() uint64 {
+	var s event.Columns
+	for c := colExtra; c != 0; c++ {
+		s.Add(c)
+	}
+	return s[len(s)-1]
+}()
+
+// placeSeconds is place for names of second rank: they count where the record has
+// no other for the same column.
+func (p *JSON) placeSeconds(means []meaning) {
+	first := p.r.slots
+	for i := range p.vals {
+		v := &p.vals[i]
+		if int(v.id) >= len(means) || !means[v.id].second {
+			continue
+		}
+		c := means[v.id].col
+		switch {
+		case first[c] >= 0:
+		case v.kind == scan.Null:
+			p.r.slots[c] = -1
+			p.r.set.Remove(c)
+		default:
+			p.r.slots[c] = int16(i)
+			p.r.set.Add(c)
+		}
+	}
 }
 
 // extras keeps the fields that were asked for by name and mean nothing to us.
@@ -321,7 +338,8 @@ func (p *JSON) extras(b *event.Batch, ev *event.Event) {
 
 func (p *JSON) isExtra(i int, k event.Kind) bool {
 	v := &p.vals[i]
-	return !p.means(i, k).known && v.kind != scan.Null && slices.Contains(p.wanted, p.guess.names[v.id])
+	known := int(v.id) < len(words.means[k]) && words.means[k][v.id].known
+	return !known && v.kind != scan.Null && slices.Contains(p.wanted, p.guess.names[v.id])
 }
 
 // jsonField returns the raw text of value i, which then is the one at hand.
@@ -431,7 +449,7 @@ func (r *reader) isoTime(v []byte) int64 {
 	if len(v) == 28 && string(v[19:]) == ".1000000Z" {
 		v, carry = v[:19], 1e9
 	}
-	ns, ok := scan.ISO(v)
+	ns, ok := r.clock.ISO(v)
 	if !ok || ns > math.MaxInt64-carry {
 		r.fail(parsers.ReasonBadTime)
 	}

@@ -38,6 +38,7 @@ type reader struct {
 	json  bool
 
 	addrs scan.AddrCache
+	clock scan.ISOCache
 
 	p   *JSON      // the parser, if json
 	cur *jsonValue // the value read last, if json
@@ -383,6 +384,13 @@ func (r *reader) interval(c event.Column) int64 {
 			r.fail(parsers.ReasonBadNumber)
 		}
 		return ns
+	}
+	if len(v) >= 10 && v[1] == '.' && bytes.IndexByte(v, 'e') < 0 { // digits behind the eighth do not count
+		whole, ok := scan.Uint(v[:1])
+		frac, ok2 := scan.Uint(v[2:10])
+		if ok && ok2 {
+			return int64(whole*1e6+(frac+50)/100) * 1000
+		}
 	}
 	us, ok := scan.Decimal(v, 6)
 	if !ok || us > math.MaxInt64/1000 || us < math.MinInt64/1000 {
