@@ -24,9 +24,22 @@ const (
 // It is called where events have one order, so that its answer does not depend on
 // the number of shards. Its memory is bounded by two generations.
 type Joiner struct {
+	// While one sensor alone has spoken, its connections go into a ring, which is
+	// cheap, and into the maps when another one begins.
+	first   event.Sensor
+	ring    []ringEntry
+	head    int
+	several bool
+
 	now, old map[joinKey]joinEntry
 	tracking bool
 	fresh    []joinKey // changed since the last Cut, if tracking
+}
+
+// ringEntry is a connection of the first sensor.
+type ringEntry struct {
+	conn  uint64
+	start int64
 }
 
 // joinKey is one connection tuple as one sensor reported it.
@@ -44,11 +57,11 @@ type joinEntry struct {
 
 // Join marks those events whose connection another sensor reported before.
 func (j *Joiner) Join(evs []*event.Event) {
-	if j.now == nil {
-		j.now = make(map[joinKey]joinEntry)
-	}
 	for _, ev := range evs {
 		if ev.Kind != event.KindConn || ev.Flags&event.FlagSnapshot != 0 {
+			continue
+		}
+		if !j.several && j.alone(ev) {
 			continue
 		}
 		other := event.SensorZeek
@@ -61,6 +74,35 @@ func (j *Joiner) Join(evs []*event.Event) {
 			j.put(joinKey{ev.ConnHash, ev.Sensor}, ev.Time)
 		}
 	}
+}
+
+// alone puts a connection aside while there is one sensor only, and reports
+// whether that is so.
+func (j *Joiner) alone(ev *event.Event) bool {
+	if j.first == event.SensorUnknown {
+		j.first = ev.Sensor
+	}
+	if ev.Sensor != j.first || j.tracking {
+		j.several = true
+		if j.now == nil {
+			j.now = make(map[joinKey]joinEntry)
+		}
+		for i := range j.ring {
+			e := &j.ring[(j.head+i)%len(j.ring)]
+			j.put(joinKey{e.conn, j.first}, e.start)
+		}
+		j.ring = nil
+		return false
+	}
+	if len(j.ring) < joinSize {
+		j.ring = append(j.ring, ringEntry{ev.ConnHash, ev.Time})
+		return true
+	}
+	j.ring[j.head] = ringEntry{ev.ConnHash, ev.Time}
+	if j.head++; j.head == joinSize {
+		j.head = 0
+	}
+	return true
 }
 
 // match takes out a connection of key that began at about start.
@@ -142,6 +184,7 @@ func (j *Joiner) Restore(r behavior.Record) error {
 		if j.now == nil {
 			j.now = make(map[joinKey]joinEntry)
 		}
+		j.several = true
 		j.put(k, int64(binary.LittleEndian.Uint64(v)))
 	}
 	return nil

@@ -79,6 +79,14 @@ func TestJoinerIsBounded(t *testing.T) {
 		e.ConnHash = uint64(i)
 		j.Join([]*event.Event{e})
 	}
+	if n := len(j.ring); n > joinSize {
+		t.Errorf("%d connections are kept of one sensor, want at most %d", n, joinSize)
+	}
+	for i := range 3 * joinSize { // from here on there are two
+		e.ConnHash = uint64(i)
+		e.Sensor = event.Sensor(1 + i%2)
+		j.Join([]*event.Event{e})
+	}
 	if n := len(j.now) + len(j.old); n > 2*joinSize {
 		t.Errorf("%d connections are kept, want at most %d", n, 2*joinSize)
 	}
