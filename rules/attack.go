@@ -2,6 +2,8 @@ package rules
 
 import (
 	_ "embed"
+	"maps"
+	"slices"
 	"strings"
 
 	"tidewatch/event"
@@ -23,6 +25,9 @@ var tactics = map[string]string{
 
 // techniques maps an id to its technique.
 var techniques = readTechniques(attackTable)
+
+// techniqueIDs are the ids of all techniques, sorted.
+var techniqueIDs = slices.Sorted(maps.Keys(techniques))
 
 func readTechniques(table string) map[string]event.Technique {
 	m := map[string]event.Technique{}

@@ -3,13 +3,14 @@ package rules
 import (
 	"crypto/sha256"
 	"encoding/base64"
-	"fmt"
-	"strings"
+	"encoding/binary"
 
 	"tidewatch/event"
 )
 
-// Judge appends a finding for each rule that the observation matches.
+// Judge appends a finding for each rule that the observation matches. The
+// findings share the observation's memory. It may be called concurrently, and
+// gives the same for the same observation.
 func (s *Set) Judge(o *event.Observation, dst []event.Finding) []event.Finding {
 	var env map[string]any
 	for _, r := range s.rules {
@@ -19,67 +20,77 @@ func (s *Set) Judge(o *event.Observation, dst []event.Finding) []event.Finding {
 		if env == nil {
 			env = values(o)
 		}
-		if !r.when.matches(env) || r.excepted(env) {
+		if !s.holds(r.when, env) || s.excepted(r, env) {
 			continue
 		}
-		dst = append(dst, event.Finding{
-			ID: findingID(r.info.ID, o), Observation: *o, Rule: r.info,
-			Investigate: fill(r.info.Investigate, o),
-		})
+		f := event.Finding{ID: findingID(r.info.ID, o), Observation: *o, Rule: r.info, Investigate: fill(r.info.Investigate, o)}
+		f.Risk = risk(r.info.Severity, o.Risk)
+		dst = append(dst, f)
 	}
 	return dst
 }
 
-func (r *rule) excepted(env map[string]any) bool {
+func (s *Set) holds(c condition, env map[string]any) bool {
+	ok, err := c.matches(env)
+	if err != nil {
+		s.failures.Add(1)
+	}
+	return ok
+}
+
+func (s *Set) excepted(r *rule, env map[string]any) bool {
 	for _, e := range r.exceptions {
-		if e.matches(env) {
+		if s.holds(e, env) {
 			return true
 		}
 	}
 	return false
 }
 
-// findingID is the same for the same report of the same episode by the same rule.
+// risk returns the risk score of a finding: the detector's, as far as it does not
+// contradict the rule. A severity stands in the middle of three: the score is at
+// least the number of the severity below it, and at most that of the one above.
+func risk(s event.Severity, observed float64) float64 {
+	low, high := 0.0, 100.0
+	switch s {
+	case event.SeverityLow:
+		high = float64(event.SeverityMedium)
+	case event.SeverityMedium:
+		low, high = float64(event.SeverityLow), float64(event.SeverityHigh)
+	case event.SeverityHigh:
+		low, high = float64(event.SeverityMedium), float64(event.SeverityCritical)
+	case event.SeverityCritical:
+		low = float64(event.SeverityHigh)
+	}
+	if !(observed >= low) { // also what is no number
+		return low
+	}
+	return min(observed, high)
+}
+
+// findingID is the same for the same report on the same episode by the same rule.
 func findingID(rule string, o *event.Observation) string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%s\x00%s\x00%d", rule, o.Detector, o.Episode, o.Revision))
+	sum := digest(rule, o.Detector, o.Episode, string(binary.LittleEndian.AppendUint64(nil, uint64(o.Revision))))
 	return base64.RawURLEncoding.EncodeToString(sum[:15])
 }
 
-// fill puts an observation's values into the {{fields}} of a text.
-func fill(text string, o *event.Observation) string {
-	if !strings.Contains(text, "{{") {
-		return text
+// digest hashes texts with their lengths, so that no two lists of texts look alike.
+func digest(texts ...string) [sha256.Size]byte {
+	var b []byte
+	for _, s := range texts {
+		b = binary.AppendUvarint(b, uint64(len(s)))
+		b = append(b, s...)
 	}
-	pairs := []string{}
-	for _, f := range suppressFields {
-		v := fieldValue(f, o)
-		if v == "" {
-			v = "(unknown)"
-		}
-		pairs = append(pairs, "{{"+f+"}}", v)
-	}
-	return strings.NewReplacer(pairs...).Replace(text)
+	return sha256.Sum256(b)
 }
 
-// fieldValue returns the text of one of suppressFields.
-func fieldValue(field string, o *event.Observation) string {
-	side := &o.Source
-	if strings.HasPrefix(field, "destination.") {
-		side = &o.Destination
-	}
-	switch _, name, _ := strings.Cut(field, "."); name {
-	case "ip":
-		if side.Addr.IsValid() {
-			return side.Addr.String()
+// fill puts an observation's values into the {{fields}} of a text. The values may
+// be input.
+func fill(text string, o *event.Observation) string {
+	return placeholder.ReplaceAllStringFunc(text, func(s string) string {
+		if v := fieldText(o, placeholder.FindStringSubmatch(s)[1]); v != "" {
+			return v
 		}
-	case "port":
-		if side.HasPort {
-			return fmt.Sprint(side.Port)
-		}
-	case "domain":
-		return side.Domain
-	case "question.name":
-		return o.Query
-	}
-	return ""
+		return "(unknown)"
+	})
 }

@@ -33,7 +33,9 @@ func newLayout(text string) *layout {
 			x.blank(false)
 			at := x.i
 			table = x.key(nil)
-			x.mark(table, at, at)
+			for n := range table {
+				x.mark(table[:n+1], at, at)
+			}
 			x.toEnd()
 		} else if !x.pair(table, 0) {
 			x.toEnd()

@@ -1,5 +1,9 @@
 // Package rules decides which observations are findings, how severe they are and
-// how often to say so. Rules are TOML; docs/rules.md describes them.
+// how often to say so. Rules are TOML.
+//
+// Each rule that matches an observation makes a finding of its own. The shipped
+// rules of one detector therefore have conditions that exclude each other: one
+// scan is one finding.
 package rules
 
 import (
@@ -9,9 +13,13 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"net/netip"
+	"os"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/BurntSushi/toml"
@@ -23,21 +31,40 @@ import (
 //go:embed builtin/*.toml
 var builtin embed.FS
 
+// folder is a file system that has a name for messages.
+type folder struct {
+	fs.FS
+	name    string
+	shipped bool
+}
+
 // Builtin returns the rules that tidewatch ships.
 func Builtin() fs.FS {
 	sub, err := fs.Sub(builtin, "builtin")
 	if err != nil {
 		panic("rules: " + err.Error())
 	}
-	return sub
+	return folder{sub, "builtin", true}
 }
+
+// Dir returns the files of a folder, for Load; problems name them with the folder.
+func Dir(name string) fs.FS { return folder{os.DirFS(name), name, false} }
 
 // Set is a set of compiled rules. It is not changed after Load and may be used
 // concurrently.
 type Set struct {
-	rules  []*rule // by id
-	config behavior.Config
+	rules    []*rule // by id
+	config   behavior.Config
+	failures atomic.Uint64
 }
+
+// Config returns the settings of the detectors: the defaults with what the rules
+// say of them.
+func (s *Set) Config() behavior.Config { return s.config }
+
+// Failures returns how many conditions failed while they were evaluated. It stays
+// 0 unless tidewatch has a defect. A condition that fails does not match.
+func (s *Set) Failures() uint64 { return s.failures.Load() }
 
 // rule is a compiled rule.
 type rule struct {
@@ -46,210 +73,258 @@ type rule struct {
 	when       condition
 	exceptions []condition
 	suppressBy []string
-	suppress   time.Duration
-}
-
-// file is what a TOML file may hold.
-type file struct {
-	Rule map[string]table
-}
-
-// table is one rule as it is written.
-type table struct {
-	Enabled        *bool
-	Name           string
-	Description    string
-	Severity       string
-	Category       string
-	Version        string
-	Tags           []string
-	Attack         []string
-	Detector       string
-	When           string
-	Suppress       suppress
-	FalsePositives []string `toml:"false_positives"`
-	Investigate    string
-	References     []string
-	Exceptions     map[string]string
-	Scan           *scanSettings
-}
-
-type suppress struct {
-	By  []string
-	For Duration
+	suppress   time.Duration // 0: never
 }
 
 // Load compiles the rules of all *.toml files in the given file systems, with
-// their folders. A rule in a later file system replaces the one of the same id in
-// an earlier one; `enabled = false` takes it out. The error lists everything that
-// is wrong in all files: it is a join of *Problem.
+// their folders. Later file systems override earlier ones by the rule's id: a rule
+// that names its detector replaces the earlier one, a rule that does not amends it
+// key by key, so that `enabled = false`, another severity or one more exception is
+// all that has to be written. The error lists everything that is wrong in all
+// files: it is a join of *Problem.
 func Load(files ...fs.FS) (*Set, error) {
-	l := loader{set: &Set{config: behavior.DefaultConfig()}, sources: map[string]source{}}
-	for i, fsys := range files {
-		l.loadAll(fsys, i == 0)
+	l := loader{set: &Set{config: behavior.DefaultConfig()}, rules: map[string][]layer{}, zones: zones{}, settings: map[string]value{}}
+	for _, fsys := range files {
+		l.loadAll(fsys)
 	}
-	for _, id := range slices.Sorted(maps.Keys(l.sources)) {
-		l.compile(id, l.sources[id])
+	for _, id := range slices.Sorted(maps.Keys(l.rules)) {
+		l.compile(id)
 	}
 	if len(l.problems) > 0 {
 		slices.SortStableFunc(l.problems, func(a, b error) int {
 			x, y := a.(*Problem), b.(*Problem)
-			return cmp.Or(cmp.Compare(x.File, y.File), cmp.Compare(x.Line, y.Line))
+			return cmp.Or(strings.Compare(x.File, y.File), cmp.Compare(x.Line, y.Line), cmp.Compare(x.Column, y.Column), strings.Compare(x.What, y.What))
 		})
-		return nil, errors.Join(l.problems...)
+		return nil, errors.Join(slices.CompactFunc(l.problems, func(a, b error) bool { return *a.(*Problem) == *b.(*Problem) })...)
 	}
 	return l.set, nil
 }
 
-// Config returns the settings of the detectors.
-func (s *Set) Config() behavior.Config { return s.config }
-
 // loader collects rules and problems.
 type loader struct {
 	set      *Set
-	sources  map[string]source
+	rules    map[string][]layer // the tables that make up each rule
+	zones    zones
+	settings map[string]value // what rules say of detectors, by joined path
 	problems []error
+	seen     map[string]value // rules and zones of the file system that is read
 }
 
-// source is a rule with the place where it is written.
-type source struct {
-	table
-	file    string
-	text    *text
-	shipped bool
-}
-
-func (l *loader) loadAll(fsys fs.FS, shipped bool) {
-	err := fs.WalkDir(fsys, ".", func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
+func (l *loader) loadAll(fsys fs.FS) {
+	l.seen = map[string]value{}
+	f, named := fsys.(folder)
+	err := fs.WalkDir(fsys, ".", func(name string, d fs.DirEntry, err error) error {
+		shown := name
+		if named {
+			shown = path.Join(f.name, name)
 		}
-		if !d.IsDir() && strings.HasSuffix(path, ".toml") {
-			b, err := fs.ReadFile(fsys, path)
-			if err != nil {
-				return err
+		if err == nil && !d.IsDir() && strings.HasSuffix(name, ".toml") {
+			var b []byte
+			if b, err = fs.ReadFile(fsys, name); err == nil {
+				l.loadFile(&document{name: shown, layout: newLayout(string(b)), shipped: f.shipped})
 			}
-			l.loadFile(path, string(b), shipped)
+		}
+		if err != nil { // the others are read all the same
+			l.problems = append(l.problems, &Problem{File: shown, What: err.Error()})
 		}
 		return nil
 	})
 	if err != nil {
-		l.problems = append(l.problems, &Problem{File: ".", What: err.Error()})
+		l.problems = append(l.problems, &Problem{File: f.name, What: err.Error()})
 	}
 }
 
-func (l *loader) loadFile(name, content string, shipped bool) {
-	t := newText(content)
-	var f file
-	md, err := toml.Decode(content, &f)
-	if err != nil {
-		l.problems = append(l.problems, decodeProblem(name, t, err))
+var namePattern = regexp.MustCompile(`^[a-z][a-z0-9-]{0,63}$`)
+
+const nameForm = "lower-case letters, digits and -, at most 64, the first one a letter"
+
+func (l *loader) loadFile(d *document) {
+	var content map[string]any
+	if _, err := toml.Decode(d.layout.text, &content); err != nil {
+		l.problems = append(l.problems, d.syntaxProblem(err))
 		return
 	}
-	for _, k := range md.Undecoded() {
-		l.unknown(name, t, k)
+	top := reader{layers: []layer{{d, nil, content}}, problems: &l.problems}
+	if r := top.table("zone"); r != nil {
+		l.loadZones(r)
 	}
-	for _, k := range md.Keys() {
-		if last := k[len(k)-1]; len(k) > 2 && last != strings.ToLower(last) && !slices.Contains(k, "exceptions") {
-			l.problems = append(l.problems, t.problem(name, k, fmt.Sprintf("key %q: keys are written in lower case", last), ""))
+	if r := top.table("rule"); r != nil {
+		for _, id := range r.keys() {
+			at := r.place(id)
+			if t := r.table(id); t != nil && l.firstOf("rule", at, id) {
+				l.addRule(id, t.layers[0])
+			}
 		}
 	}
-	for id, r := range f.Rule {
-		if !idPattern.MatchString(id) {
-			l.problems = append(l.problems, t.problem(name, toml.Key{"rule", id}, fmt.Sprintf("rule id %q", id), "lower-case letters, digits and '-', beginning with a letter"))
+	top.done()
+}
+
+// firstOf reports whether a name is sound and new in its file system.
+func (l *loader) firstOf(what string, at value, name string) bool {
+	if !namePattern.MatchString(name) {
+		l.problems = append(l.problems, at.doc.problem(at.path(), fmt.Sprintf("%q is no name of a %s", name, what), nameForm))
+		return false
+	}
+	if before, again := l.seen[what+" "+name]; again {
+		p := before.doc.problem(before.path(), "", "")
+		l.problems = append(l.problems, at.doc.problem(at.path(), fmt.Sprintf("%s %s is already in %s:%d", what, name, p.File, p.Line), ""))
+		return false
+	}
+	l.seen[what+" "+name] = at
+	return true
+}
+
+// addRule puts a rule in the place of an earlier one, or on top of it.
+func (l *loader) addRule(id string, t layer) {
+	if _, whole := t.table["detector"]; whole {
+		l.rules[id] = nil
+	}
+	l.rules[id] = append(l.rules[id], t)
+}
+
+// loadZones reads [zone], which names networks.
+func (l *loader) loadZones(r *reader) {
+	for _, name := range r.keys() {
+		if !l.firstOf("zone", r.place(name), name) {
+			r.known = append(r.known, name)
 			continue
 		}
-		l.sources[id] = source{r, name, t, shipped}
+		var all []netip.Prefix
+		r.texts(name, func(at value, s string) {
+			p, err := network(s)
+			if err != nil {
+				r.report(at, fmt.Sprintf("%q is no network", s), "networks and addresses such as 10.1.2.0/24, 2001:db8::/32, 10.1.2.3")
+				return
+			}
+			all = append(all, p)
+		})
+		l.zones[name] = all
 	}
 }
 
-var idPattern = regexp.MustCompile(`^[a-z][a-z0-9-]{0,63}$`)
-
-// unknown reports a key that no rule has.
-func (l *loader) unknown(name string, t *text, k toml.Key) {
-	var allowed []string
-	switch {
-	case len(k) == 1:
-		allowed = []string{"rule"}
-	case len(k) == 3 && k[0] == "rule":
-		allowed = ruleKeys
-	case len(k) == 4 && k[2] == "suppress":
-		allowed = []string{"by", "for"}
-	case len(k) == 4 && k[2] == "scan":
-		allowed = scanKeys
-	}
-	last := k[len(k)-1]
-	l.problems = append(l.problems, t.problem(name, k, fmt.Sprintf("unknown key %q%s", last, nearest(last, allowed)), strings.Join(allowed, ", ")))
-}
-
-var ruleKeys = []string{
-	"enabled", "name", "description", "severity", "category", "version", "tags", "attack", "detector", "when", "suppress",
-	"false_positives", "investigate", "references", "exceptions", "scan",
-}
-
-// compile checks one rule and adds it to the set.
-func (l *loader) compile(id string, s source) {
-	if s.Enabled != nil && !*s.Enabled {
+// compile checks a rule and adds it to the set.
+func (l *loader) compile(id string) {
+	r := &reader{layers: l.rules[id], problems: &l.problems}
+	if _, whole := r.layers[0].table["detector"]; !whole {
+		others := slices.DeleteFunc(slices.Sorted(maps.Keys(l.rules)), func(s string) bool { return s == id })
+		l.problems = append(l.problems, r.layers[0].doc.problem(r.layers[0].path,
+			fmt.Sprintf("rule %s names no detector, and no earlier rule has this id%s", id, nearest(id, others)),
+			"detector = one of "+strings.Join(detectorNames(), ", ")+", for a new rule; the id of an earlier rule, to amend it"))
 		return
 	}
-	bad := func(key, what, allowed string) {
-		l.problems = append(l.problems, s.text.problem(s.file, toml.Key{"rule", id, key}, what, allowed))
+	if !r.truth("enabled", true) {
+		return
 	}
-	r := &rule{info: &event.RuleInfo{
-		ID: id, Name: s.Name, Description: s.Description, Category: s.Category, Version: s.Version, Ruleset: "local",
-		References: s.References, FalsePositives: s.FalsePositives, Investigate: s.Investigate, Tags: s.Tags,
-	}, detector: s.Detector}
-	if s.shipped {
-		r.info.Ruleset = "tidewatch"
+	rule := &rule{info: info(id, r)}
+	rule.detector = r.text("detector")
+	if _, ok := detectors[rule.detector]; !ok {
+		r.bad("detector", fmt.Sprintf("detector %q%s", rule.detector, nearest(rule.detector, detectorNames())), strings.Join(detectorNames(), ", "))
+		return // what may stand in the rest depends on it
 	}
-	if s.Name == "" {
-		bad("name", "the rule has no name", "one line that says what was found")
+	l.conditions(rule, r)
+	readSuppress(rule, r)
+	checkTemplate(rule, r)
+	l.readSettings(rule.detector, r)
+	r.done()
+	l.set.rules = append(l.set.rules, rule)
+}
+
+// info reads what findings say of their rule.
+func info(id string, r *reader) *event.RuleInfo {
+	i := &event.RuleInfo{
+		ID: id, Name: r.text("name"), Description: r.text("description"), Category: r.text("category"), Version: r.text("version"),
+		Ruleset: "local", Investigate: r.text("investigate"),
+		References: r.texts("references", nil), FalsePositives: r.texts("false_positives", nil), Tags: r.texts("tags", nil),
 	}
-	var ok bool
-	if r.info.Severity, ok = event.ParseSeverity(s.Severity); !ok {
-		bad("severity", fmt.Sprintf("severity %q", s.Severity), "low, medium, high, critical")
+	if !slices.ContainsFunc(r.layers, func(l layer) bool { return !l.doc.shipped }) {
+		i.Ruleset = "tidewatch"
 	}
-	for _, a := range s.Attack {
-		t, ok := techniques[a]
+	if i.Name == "" {
+		r.bad("name", "the rule has no name", "one line that says what was found")
+	}
+	severity, ok := r.text("severity"), false
+	if i.Severity, ok = event.ParseSeverity(severity); !ok {
+		r.bad("severity", fmt.Sprintf("severity %q%s", severity, nearest(severity, severities)), strings.Join(severities, ", "))
+	}
+	r.texts("attack", func(at value, s string) {
+		t, ok := techniques[s]
 		if !ok {
-			bad("attack", fmt.Sprintf("ATT&CK technique %q is not in the table%s", a, nearest(a, slices.Sorted(maps.Keys(techniques)))), "ids such as T1046 or T1595.001")
-			continue
+			r.report(at, fmt.Sprintf("ATT&CK technique %q is not in the table%s", s, nearest(strings.ToUpper(s), techniqueIDs)), "ids such as T1046 or T1595.001")
+			return
 		}
-		r.info.Attack = append(r.info.Attack, t)
-	}
-	d, ok := detectors[s.Detector]
-	if !ok {
-		names := slices.Sorted(maps.Keys(detectors))
-		bad("detector", fmt.Sprintf("detector %q%s", s.Detector, nearest(s.Detector, names)), strings.Join(names, ", "))
-		return
-	}
-	var err error
-	if s.When == "" {
-		bad("when", "the rule has no condition", `an expression, such as 'scan.targets >= 20'`)
-	} else if r.when, err = compileCondition(s.When, s.Detector, d); err != nil {
-		bad("when", err.Error(), fieldList(s.Detector, d))
-	}
-	for _, name := range slices.Sorted(maps.Keys(s.Exceptions)) {
-		c, err := compileCondition(s.Exceptions[name], s.Detector, d)
-		if err != nil {
-			l.problems = append(l.problems, s.text.problem(s.file, toml.Key{"rule", id, "exceptions", name}, err.Error(), fieldList(s.Detector, d)))
-			continue
-		}
-		r.exceptions = append(r.exceptions, c)
-	}
-	for _, f := range s.Suppress.By {
-		if !slices.Contains(suppressFields, f) {
-			bad("suppress", fmt.Sprintf("suppress by %q%s", f, nearest(f, suppressFields)), strings.Join(suppressFields, ", "))
-		}
-	}
-	r.suppressBy, r.suppress = s.Suppress.By, time.Duration(s.Suppress.For)
-	if s.Scan != nil {
-		for _, e := range s.Scan.apply(&l.set.config.Scan) {
-			l.problems = append(l.problems, s.text.problem(s.file, toml.Key{"rule", id, "scan", e.key}, e.what, e.allowed))
-		}
-	}
-	l.set.rules = append(l.set.rules, r)
+		i.Attack = append(i.Attack, t)
+	})
+	return i
 }
 
-// suppressFields are the fields that findings can be suppressed by.
-var suppressFields = []string{"source.ip", "source.port", "destination.ip", "destination.port", "destination.domain", "dns.question.name"}
+var severities = []string{"low", "medium", "high", "critical"}
+
+// conditions compiles when and the exceptions.
+func (l *loader) conditions(rule *rule, r *reader) {
+	c := &compiler{detector: rule.detector, zones: l.zones}
+	if when := r.text("when"); when == "" {
+		r.bad("when", "the rule has no condition", "an expression such as 'scan.targets >= 20'")
+	} else {
+		rule.when = l.condition(c, r.place("when"), when)
+	}
+	e := r.table("exceptions")
+	if e == nil {
+		return
+	}
+	for _, name := range e.keys() {
+		if s := e.text(name); s != "" {
+			rule.exceptions = append(rule.exceptions, l.condition(c, e.place(name), s))
+		}
+	}
+}
+
+// condition compiles one expression.
+func (l *loader) condition(c *compiler, at value, source string) condition {
+	compiled, faults := c.compile(source)
+	for _, f := range faults {
+		p, exact, _ := at.doc.layout.find(at.path())
+		offset := p.key
+		if exact {
+			offset = at.doc.layout.inString(p.value, f.line, f.column)
+		}
+		l.problems = append(l.problems, at.doc.problemAt(offset, f.what, f.allowed))
+	}
+	return compiled
+}
+
+// readSuppress reads suppress = { by = [...], for = "..." }.
+func readSuppress(rule *rule, r *reader) {
+	s := r.table("suppress")
+	if s == nil {
+		return
+	}
+	names := fieldNames(rule.detector)
+	rule.suppressBy = s.texts("by", func(at value, name string) {
+		if !slices.Contains(names, name) {
+			s.report(at, fmt.Sprintf("unknown field %q%s", name, nearest(name, names)), fieldList(rule.detector, name))
+		}
+	})
+	s.duration("for", func(at value, d time.Duration) {
+		if rule.suppress = d; d <= 0 {
+			s.report(at, "a suppression for no time", durationForm)
+		}
+	})
+	for key, allowed := range map[string]string{"by": `fields, such as ["source.ip"]; [] for the rule as a whole`, "for": durationForm} {
+		if at := s.place(key); at.layer.table[key] == nil {
+			s.bad(key, "suppress has no "+key, allowed)
+		}
+	}
+	s.done()
+}
+
+var placeholder = regexp.MustCompile(`\{\{\s*([^{}]*?)\s*\}\}`)
+
+// checkTemplate reports unknown {{fields}} of the advice.
+func checkTemplate(rule *rule, r *reader) {
+	names := fieldNames(rule.detector)
+	for _, m := range placeholder.FindAllStringSubmatch(rule.info.Investigate, -1) {
+		if !slices.Contains(names, m[1]) {
+			r.bad("investigate", fmt.Sprintf("unknown field {{%s}}%s", m[1], nearest(m[1], names)), fieldList(rule.detector, m[1]))
+		}
+	}
+}

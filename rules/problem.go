@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/BurntSushi/toml"
 )
@@ -33,11 +32,7 @@ func (p *Problem) Error() string {
 	}
 	b.WriteString(": " + p.What)
 	if p.Excerpt != "" {
-		const long = 200
-		excerpt, column := p.Excerpt, p.Column
-		if utf8.RuneCountInString(excerpt) > long {
-			excerpt, column = string([]rune(excerpt)[:long])+" ...", min(column, long+1)
-		}
+		excerpt, column := window(p.Excerpt, p.Column)
 		fmt.Fprintf(&b, "\n  %5d | %s", p.Line, strings.ReplaceAll(excerpt, "\t", " "))
 		if column > 0 {
 			b.WriteString("\n        | " + strings.Repeat(" ", column-1) + "^")
@@ -47,6 +42,24 @@ func (p *Problem) Error() string {
 		b.WriteString("\n  allowed: " + p.Allowed)
 	}
 	return b.String()
+}
+
+// window cuts a long line to what stands around a column.
+func window(line string, column int) (string, int) {
+	const long = 160
+	r := []rune(line)
+	if len(r) <= long {
+		return line, column
+	}
+	start := min(max(column-long/2, 0), len(r)-long)
+	line = string(r[start : start+long])
+	if start > 0 {
+		line, column = "... "+line, column-start+4
+	}
+	if start+long < len(r) {
+		line += " ..."
+	}
+	return line, column
 }
 
 // document is one rule file.

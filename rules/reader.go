@@ -22,6 +22,7 @@ type reader struct {
 	layers   []layer
 	problems *[]error
 	known    []string
+	wrong    []string // keys whose type was reported
 }
 
 // value is what a key holds, and where.
@@ -54,10 +55,17 @@ func (r *reader) place(key string) value {
 	return value{r.layers[len(r.layers)-1], key, nil}
 }
 
-// bad reports a problem with a key.
+// bad reports a problem with a key, unless its type was reported.
 func (r *reader) bad(key, what, allowed string) {
-	v := r.place(key)
-	r.report(v, what, allowed)
+	if !slices.Contains(r.wrong, key) {
+		r.report(r.place(key), what, allowed)
+	}
+}
+
+// wrongType reports that a key does not hold what it should.
+func (r *reader) wrongType(v value, allowed string) {
+	r.wrong = append(r.wrong, v.key)
+	r.report(v, fmt.Sprintf("%s is %s", v.key, kindOf(v.any)), allowed)
 }
 
 func (r *reader) report(v value, what, allowed string) {
@@ -91,7 +99,7 @@ func read[T any](r *reader, key, allowed string, set func(value, T)) {
 	}
 	t, ok := v.any.(T)
 	if !ok {
-		r.report(v, fmt.Sprintf("%s is %s", key, kindOf(v.any)), allowed)
+		r.wrongType(v, allowed)
 		return
 	}
 	set(v, t)
@@ -140,7 +148,7 @@ func (r *reader) number(key, allowed string, set func(value, float64)) {
 	case float64:
 		set(v, n)
 	default:
-		r.report(v, fmt.Sprintf("%s is %s", key, kindOf(v.any)), allowed)
+		r.wrongType(v, allowed)
 	}
 }
 
@@ -168,7 +176,7 @@ func (r *reader) table(key string) *reader {
 		v := value{l, key, x}
 		t, ok := x.(map[string]any)
 		if !ok {
-			r.report(v, fmt.Sprintf("%s is %s", key, kindOf(x)), "a table")
+			r.wrongType(v, "a table")
 			continue
 		}
 		sub.layers = append(sub.layers, layer{l.doc, v.path(), t})

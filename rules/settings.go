@@ -3,88 +3,125 @@ package rules
 import (
 	"fmt"
 	"net/netip"
+	"strings"
 	"time"
 
 	"tidewatch/behavior"
 )
 
-// scanSettings is [rule.X.scan]: what differs from the detector's defaults. There
-// is one scan detector, so the settings of all rules act on it together.
-type scanSettings struct {
-	Theta0       *float64
-	Theta1       *float64
-	Alpha        *float64
-	Beta         *float64
-	MinHosts     *int     `toml:"min_hosts"`
-	FailureShare *float64 `toml:"failure_share"`
-	Ports5m      *int     `toml:"ports_5m"`
-	Ports1h      *int     `toml:"ports_1h"`
-	Ports24h     *int     `toml:"ports_24h"`
-	Block        *int     `toml:"block_contacts"`
-	MinSources   *int     `toml:"min_sources"`
-	Idle         *Duration
-	Exclude      []string
+// setting is one setting of a detector: [rule.X.<detector>]. There is one detector
+// of each kind, so what the rules say of it acts on all of them, and they may not
+// contradict each other.
+type setting struct {
+	key     string
+	allowed string
+	read    func(s setting, r *reader, c *behavior.Config, say func(value, any) bool)
 }
 
-var scanKeys = []string{
-	"theta0", "theta1", "alpha", "beta", "min_hosts", "failure_share", "ports_5m", "ports_1h", "ports_24h", "block_contacts", "min_sources", "idle", "exclude",
+// settings lists the settings of each detector. A test compares them with the
+// fields of package behavior.
+var settings = map[string][]setting{
+	"scan": {
+		share("theta0", 0.5, 1, func(c *behavior.Config) *float64 { return &c.Scan.Theta0 }),
+		share("theta1", 0, 0.5, func(c *behavior.Config) *float64 { return &c.Scan.Theta1 }),
+		share("alpha", 0, 0.5, func(c *behavior.Config) *float64 { return &c.Scan.Alpha }),
+		share("beta", 0.5, 1, func(c *behavior.Config) *float64 { return &c.Scan.Beta }),
+		share("failure_share", 0, 1, func(c *behavior.Config) *float64 { return &c.Scan.FailureShare }),
+		whole("min_hosts", 2, 30, func(c *behavior.Config) *int { return &c.Scan.MinHosts }),
+		whole("ports_5m", 2, 30, func(c *behavior.Config) *int { return &c.Scan.Ports5m }),
+		whole("ports_1h", 2, 30, func(c *behavior.Config) *int { return &c.Scan.Ports1h }),
+		whole("ports_24h", 2, 30, func(c *behavior.Config) *int { return &c.Scan.Ports24h }),
+		whole("min_sources", 2, 32, func(c *behavior.Config) *int { return &c.Scan.MinSources }),
+		whole("max_sources", 1000, 100_000_000, func(c *behavior.Config) *int { return &c.Scan.MaxSources }),
+		whole("max_targets", 1000, 100_000_000, func(c *behavior.Config) *int { return &c.Scan.MaxTargets }),
+		span("idle", time.Minute, 24*time.Hour, func(c *behavior.Config) *time.Duration { return &c.Scan.Idle }),
+		networks("exclude", func(c *behavior.Config) *[]netip.Prefix { return &c.Scan.Exclude }),
+	},
 }
 
-// settingError is a value out of range.
-type settingError struct{ key, what, allowed string }
-
-// apply changes c, and returns what is out of range.
-func (s *scanSettings) apply(c *behavior.ScanConfig) (errs []settingError) {
-	number := func(key string, v *float64, to *float64, low, high float64) {
-		switch {
-		case v == nil:
-		case *v <= low || *v >= high:
-			errs = append(errs, settingError{key, fmt.Sprintf("%s = %g", key, *v), fmt.Sprintf("more than %g, less than %g", low, high)})
-		default:
-			*to = *v
-		}
-	}
-	whole := func(key string, v *int, to *int, low, high int) {
-		switch {
-		case v == nil:
-		case *v < low || *v > high:
-			errs = append(errs, settingError{key, fmt.Sprintf("%s = %d", key, *v), fmt.Sprintf("%d to %d", low, high)})
-		default:
-			*to = *v
-		}
-	}
-	number("theta0", s.Theta0, &c.Theta0, 0.5, 1)
-	number("theta1", s.Theta1, &c.Theta1, 0, 0.5)
-	number("alpha", s.Alpha, &c.Alpha, 0, 0.5)
-	number("beta", s.Beta, &c.Beta, 0.5, 1)
-	number("failure_share", s.FailureShare, &c.FailureShare, 0, 1)
-	whole("min_hosts", s.MinHosts, &c.MinHosts, 2, 30)
-	whole("ports_5m", s.Ports5m, &c.Ports5m, 2, 30)
-	whole("ports_1h", s.Ports1h, &c.Ports1h, 2, 30)
-	whole("ports_24h", s.Ports24h, &c.Ports24h, 2, 30)
-	whole("block_contacts", s.Block, &c.BlockContacts, 5, 30)
-	whole("min_sources", s.MinSources, &c.MinSources, 2, 32)
-	if s.Idle != nil {
-		if c.Idle = time.Duration(*s.Idle); c.Idle < time.Minute || c.Idle > 24*time.Hour {
-			errs = append(errs, settingError{"idle", fmt.Sprintf("idle = %s", c.Idle), "1m to 24h"})
-		}
-	}
-	for _, e := range s.Exclude {
-		p, err := network(e)
-		if err != nil {
-			errs = append(errs, settingError{"exclude", fmt.Sprintf("exclude %q", e), "networks such as 10.1.2.0/24, addresses"})
-			continue
-		}
-		c.Exclude = append(c.Exclude, p)
-	}
-	return errs
+// share is a number between two others.
+func share(key string, low, high float64, field func(*behavior.Config) *float64) setting {
+	return setting{key, fmt.Sprintf("a number above %g and below %g", low, high), func(s setting, r *reader, c *behavior.Config, say func(value, any) bool) {
+		r.number(key, s.allowed, func(at value, v float64) {
+			if !(v > low && v < high) {
+				r.report(at, fmt.Sprintf("%s = %v", key, at.any), s.allowed)
+			} else if say(at, v) {
+				*field(c) = v
+			}
+		})
+	}}
 }
 
-// network reads an address or a network.
-func network(s string) (netip.Prefix, error) {
-	if a, err := netip.ParseAddr(s); err == nil {
-		return netip.PrefixFrom(a, a.BitLen()), nil
+// whole is a whole number from low to high.
+func whole(key string, low, high int64, field func(*behavior.Config) *int) setting {
+	return setting{key, fmt.Sprintf("a whole number from %d to %d", low, high), func(s setting, r *reader, c *behavior.Config, say func(value, any) bool) {
+		read(r, key, s.allowed, func(at value, v int64) {
+			if v < low || v > high {
+				r.report(at, fmt.Sprintf("%s = %d", key, v), s.allowed)
+			} else if say(at, v) {
+				*field(c) = int(v)
+			}
+		})
+	}}
+}
+
+// span is a duration from low to high.
+func span(key string, low, high time.Duration, field func(*behavior.Config) *time.Duration) setting {
+	return setting{key, fmt.Sprintf("a duration from %s to %s", brief(low), brief(high)), func(s setting, r *reader, c *behavior.Config, say func(value, any) bool) {
+		r.duration(key, func(at value, v time.Duration) {
+			if v < low || v > high {
+				r.report(at, fmt.Sprintf("%s = %q", key, at.any), s.allowed)
+			} else if say(at, v) {
+				*field(c) = v
+			}
+		})
+	}}
+}
+
+// brief writes a duration without the zeros that time has.
+func brief(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = s[:len(s)-2]
 	}
-	p, err := netip.ParsePrefix(s)
-	return p.Masked(), err
+	if strings.HasSuffix(s, "h0m") {
+		s = s[:len(s)-2]
+	}
+	return s
+}
+
+// networks is a list of networks; those of all rules come together.
+func networks(key string, field func(*behavior.Config) *[]netip.Prefix) setting {
+	return setting{key, `networks and addresses, such as ["10.1.2.0/24", "10.1.3.4"]`, func(s setting, r *reader, c *behavior.Config, _ func(value, any) bool) {
+		r.texts(key, func(at value, text string) {
+			p, err := network(text)
+			if err != nil {
+				r.report(at, fmt.Sprintf("%q is no network", text), s.allowed)
+				return
+			}
+			*field(c) = append(*field(c), p)
+		})
+	}}
+}
+
+// readSettings reads the table that is named for the rule's detector.
+func (l *loader) readSettings(detector string, r *reader) {
+	t := r.table(detector)
+	if t == nil {
+		return
+	}
+	for _, s := range settings[detector] {
+		s.read(s, t, &l.set.config, func(at value, v any) bool {
+			key := joined([]string{detector, s.key})
+			before, again := l.settings[key]
+			if again && before.any != v {
+				p := before.doc.problem(before.path(), "", "")
+				t.report(at, fmt.Sprintf("%s = %v, but %s:%d says %v: there is one %s detector for all rules", s.key, at.any, p.File, p.Line, before.any, detector), "")
+				return false
+			}
+			l.settings[key] = value{at.layer, at.key, v}
+			return true
+		})
+	}
+	t.done()
 }

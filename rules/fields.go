@@ -1,0 +1,227 @@
+package rules
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/expr-lang/expr/types"
+
+	"tidewatch/event"
+)
+
+// kind is what a field holds.
+type kind uint8
+
+const (
+	text kind = iota
+	number
+	truth
+	list    // of texts
+	address // a text; "" if unknown
+)
+
+// field is what a name in an expression, in a template or in a suppression stands
+// for. A name that an observation says nothing about stands for "", 0, false or
+// an empty list.
+type field struct {
+	kind   kind
+	values []string // the texts that it can be, if they are few
+	get    func(o *event.Observation) any
+}
+
+// detectors lists the features of each detector: the names below its own.
+// A test compares it with what package behavior says.
+var detectors = map[string]map[string]field{
+	"scan": {
+		"kind":  {kind: text, values: []string{"horizontal", "vertical", "block", "sweep", "slow", "distributed"}},
+		"shape": {kind: text, values: []string{"horizontal", "vertical", "block", "sweep", "distributed"}}, // also of a slow one
+
+		"targets":          {kind: number}, // hosts that were tried
+		"ports":            {kind: number}, // different ports that were tried
+		"port":             {kind: number}, // the port, if there is one only
+		"sources":          {kind: number}, // of a distributed scan
+		"attempts":         {kind: number}, // first contacts
+		"failed":           {kind: number}, // of the attempts
+		"rejected":         {kind: number}, // of the failed ones: a host said no
+		"answered":         {kind: number}, // of the attempts
+		"answered_hosts":   {kind: number},
+		"failure_rate":     {kind: number}, // 0 to 1
+		"rate_per_second":  {kind: number}, // attempts
+		"duration_seconds": {kind: number},
+		"trw_log_ratio":    {kind: number}, // scanner against harmless host, natural logarithm
+
+		"time_to_detect_seconds":       {kind: number},
+		"failed_contacts_at_detection": {kind: number},
+
+		"known_scanner":    {kind: truth}, // declared as one
+		"top_ports":        {kind: list},  // such as 445/tcp
+		"answered_targets": {kind: list},  // such as 10.0.0.7:445/tcp
+	},
+}
+
+// detectorNames returns the names of the detectors, sorted.
+func detectorNames() []string { return slices.Sorted(maps.Keys(detectors)) }
+
+// common are the fields that each detector's rules have.
+var common = map[string]field{
+	"source.ip":          {kind: address, get: func(o *event.Observation) any { return addressOf(&o.Source) }},
+	"source.port":        {kind: number, get: func(o *event.Observation) any { return float64(o.Source.Port) }},
+	"source.domain":      {kind: text, get: func(o *event.Observation) any { return o.Source.Domain }},
+	"source.local":       {kind: truth, get: func(o *event.Observation) any { return o.Source.Scope == event.ScopeLocal }},
+	"destination.ip":     {kind: address, get: func(o *event.Observation) any { return addressOf(&o.Destination) }},
+	"destination.port":   {kind: number, get: func(o *event.Observation) any { return float64(o.Destination.Port) }},
+	"destination.domain": {kind: text, get: func(o *event.Observation) any { return o.Destination.Domain }},
+	"destination.local":  {kind: truth, get: func(o *event.Observation) any { return o.Destination.Scope == event.ScopeLocal }},
+	"network.direction": {kind: text, values: []string{"inbound", "outbound", "internal", "external"},
+		get: func(o *event.Observation) any { return o.Direction }},
+	"network.transport": {kind: text, get: func(o *event.Observation) any { return o.Proto.String() }},
+	"network.protocol":  {kind: text, get: func(o *event.Observation) any { return o.Application }},
+	"network.vlan.id":   {kind: number, get: func(o *event.Observation) any { return float64(o.VLAN) }},
+	"dns.question.name": {kind: text, get: func(o *event.Observation) any { return o.Query }},
+	"event.score":       {kind: number, get: func(o *event.Observation) any { return o.Score }},
+	"event.risk_score":  {kind: number, get: func(o *event.Observation) any { return o.Risk }},
+}
+
+func addressOf(e *event.Endpoint) string {
+	if !e.Addr.IsValid() {
+		return ""
+	}
+	return e.Addr.String()
+}
+
+// fieldsOf holds, for each detector, all that its rules may name.
+var fieldsOf = allFields()
+
+func allFields() map[string]map[string]field {
+	all := map[string]map[string]field{}
+	for detector, features := range detectors {
+		m := maps.Clone(common)
+		for key, f := range features {
+			f.get = f.feature(key)
+			m[detector+"."+key] = f
+		}
+		all[detector] = m
+	}
+	return all
+}
+
+// feature returns what reads the feature of this key. A feature of another type
+// than the declared one counts as missing, so that no expression meets it.
+func (f field) feature(key string) func(*event.Observation) any {
+	want := map[kind]event.FeatureType{text: event.FeatureText, number: event.FeatureNumber, truth: event.FeatureBool, list: event.FeatureList}[f.kind]
+	return func(o *event.Observation) any {
+		found := event.Feature{}
+		for i := range o.Features {
+			if o.Features[i].Key == key && o.Features[i].Type == want {
+				found = o.Features[i]
+			}
+		}
+		switch f.kind {
+		case number:
+			return found.Num
+		case truth:
+			return found.Num != 0
+		case list:
+			return found.List
+		}
+		return found.Text
+	}
+}
+
+// exprType returns the type that the expression library knows a field by.
+func (k kind) exprType() types.Type {
+	switch k {
+	case number:
+		return types.Float64
+	case truth:
+		return types.Bool
+	case list:
+		return types.Array(types.String)
+	}
+	return types.String
+}
+
+// nested puts v at a dotted name of a tree of maps M, which holds them as V.
+func nested[M ~map[string]V, V any](tree M, name string, v V, table func() V) {
+	first, rest, more := strings.Cut(name, ".")
+	if !more {
+		tree[first] = v
+		return
+	}
+	if _, ok := tree[first]; !ok {
+		tree[first] = table()
+	}
+	nested(any(tree[first]).(M), rest, v, table)
+}
+
+// environment returns the types of a detector's names.
+func environment(detector string) types.Map {
+	env := types.Map{}
+	for name, f := range fieldsOf[detector] {
+		nested(env, name, f.kind.exprType(), func() types.Type { return types.Map{} })
+	}
+	return env
+}
+
+// values returns what the names stand for in an observation.
+func values(o *event.Observation) map[string]any {
+	env := map[string]any{}
+	for name, f := range fieldsOf[o.Detector] {
+		nested(env, name, f.get(o), func() any { return map[string]any{} })
+	}
+	return env
+}
+
+// fieldText returns a field of an observation the way people read it, "" if it is
+// not known.
+func fieldText(o *event.Observation, name string) string {
+	f, ok := fieldsOf[o.Detector][name]
+	if !ok {
+		return ""
+	}
+	switch v := f.get(o).(type) {
+	case float64:
+		if strings.HasSuffix(name, ".port") && v == 0 {
+			return ""
+		}
+		return strconv.FormatFloat(v, 'f', -1, 64)
+	case []string:
+		return strings.Join(v, ", ")
+	default:
+		return fmt.Sprint(v)
+	}
+}
+
+// fieldNames returns all names of a detector's rules, sorted.
+func fieldNames(detector string) []string { return slices.Sorted(maps.Keys(fieldsOf[detector])) }
+
+// fieldList says in short which names there are, source.{ip,port}, ...: those of
+// the table that a wrong name is in, or all.
+func fieldList(detector, wrong string) string {
+	names := fieldNames(detector)
+	if cut := strings.LastIndexByte(wrong, '.') + 1; cut > 0 {
+		same := slices.DeleteFunc(slices.Clone(names), func(n string) bool { return strings.LastIndexByte(n, '.')+1 != cut || n[:cut] != wrong[:cut] })
+		if len(same) > 0 {
+			names = same
+		}
+	}
+	var b strings.Builder
+	open := ""
+	for _, name := range names {
+		cut := strings.LastIndexByte(name, '.')
+		if table := name[:cut]; table != open {
+			if open != "" {
+				b.WriteString("}, ")
+			}
+			b.WriteString(table + ".{")
+			open = table
+		} else {
+			b.WriteString(",")
+		}
+		b.WriteString(name[cut+1:])
+	}
+	return b.String() + "}"
+}
