@@ -173,36 +173,83 @@ func (s *JSON) Next() bool {
 		return false
 	}
 	if s.stack&1 != 0 {
-		if i >= len(b) || b[i] != '"' {
-			if i = s.space(i); i == len(b) || b[i] != '"' {
-				return s.fail(parsers.ReasonBadJSON)
-			}
+		n := shortKey(b, i)
+		if n > 0 {
+			s.k0, s.k1 = i+1, n
+			i = n + 2
+		} else if i = s.key(i); i < 0 {
+			return false
 		}
-		end, esc := closingQuote(b, i+1)
-		if end < 0 {
-			return s.fail(parsers.ReasonBadJSON)
-		}
-		s.k0, s.k1 = i+1, end
-		if esc {
-			s.keyBuf = Unescape(s.keyBuf[:0], b[i+1:end])
-			s.k1 = -1
-		}
-		i = end + 1
-		if i >= len(b) || b[i] != ':' {
-			if i = s.space(i); i == len(b) || b[i] != ':' {
-				return s.fail(parsers.ReasonBadJSON)
-			}
-		}
-		i++
 	}
 	return s.value(i)
+}
+
+// shortKey returns where the key that begins with a quote at i ends, if it is one of
+// up to 15 bytes, without escapes and with a colon right behind it; else 0.
+func shortKey(b []byte, i int) int {
+	if len(b)-i < 18 || b[i] != '"' {
+		return 0
+	}
+	t := b[i+1 : i+18]
+	n := 0
+	m := special(binary.LittleEndian.Uint64(t))
+	if m == 0 {
+		n, m = 8, special(binary.LittleEndian.Uint64(t[8:]))
+	}
+	n += bits.TrailingZeros64(m) >> 3 // 16 if there is none
+	if n > 15 || t[n] != '"' || t[n+1] != ':' {
+		return 0
+	}
+	return i + 1 + n
+}
+
+// key reads the key that begins at i, or behind the white space there, and its
+// colon. It returns where the value begins, -1 if the key is not valid.
+func (s *JSON) key(i int) int {
+	b := s.b
+	if i = s.space(i); i == len(b) || b[i] != '"' {
+		s.fail(parsers.ReasonBadJSON)
+		return -1
+	}
+	end, esc := closingQuote(b, i+1)
+	if end < 0 {
+		s.fail(parsers.ReasonBadJSON)
+		return -1
+	}
+	s.k0, s.k1 = i+1, end
+	if esc {
+		s.keyBuf = Unescape(s.keyBuf[:0], b[i+1:end])
+		s.k1 = -1
+	}
+	if i = s.space(end + 1); i == len(b) || b[i] != ':' {
+		s.fail(parsers.ReasonBadJSON)
+		return -1
+	}
+	return i + 1
 }
 
 // value reads the value that begins at i, or behind the white space there.
 func (s *JSON) value(i int) bool {
 	b := s.b
+	if i < len(b) && b[i] == '"' {
+		end, esc := closingQuote(b, i+1)
+		if end < 0 {
+			return s.fail(parsers.ReasonBadJSON)
+		}
+		s.kind, s.esc, s.state = String, esc, afterValue
+		s.v0, s.v1, s.i = i+1, end, end+1
+		return true
+	}
+	return s.otherValue(i)
+}
+
+// otherValue reads a value that is not a string, or has white space before it.
+func (s *JSON) otherValue(i int) bool {
+	b := s.b
 	if i < len(b) && b[i] <= ' ' {
-		i = s.space(i)
+		if i = s.space(i); i < len(b) && b[i] == '"' {
+			return s.value(i)
+		}
 	}
 	if i >= len(b) {
 		return s.fail(parsers.ReasonBadJSON)
@@ -210,13 +257,6 @@ func (s *JSON) value(i int) bool {
 	end := -1
 	s.esc, s.state, s.v0 = false, afterValue, i
 	switch c := b[i]; c {
-	case '"':
-		s.kind, s.v0 = String, i+1
-		if end, s.esc = closingQuote(b, i+1); end < 0 {
-			break
-		}
-		s.v1, s.i = end, end+1
-		return true
 	case '{', '[':
 		s.kind, s.state, s.v1, s.i = Object, beforeBracket, i, i
 		if c == '[' {
@@ -254,7 +294,10 @@ func (s *JSON) begin() int {
 			return -1
 		}
 	}
-	i := s.space(s.i)
+	i := s.i
+	if i == len(s.b) || s.b[i] <= ' ' {
+		i = s.space(i)
+	}
 	if i == len(s.b) {
 		s.fail(parsers.ReasonBadJSON)
 		return -1
@@ -310,10 +353,11 @@ const (
 )
 
 // special returns a mask of the bytes in w that do not simply belong to a string: a
-// quote, a backslash, a control character.
+// quote, a backslash, a control character. With their second bit flipped, quote and
+// control characters are the bytes below '!'.
 func special(w uint64) uint64 {
-	q, e := w^ones*'"', w^ones*'\\'
-	return ((q-ones)&^q | (e-ones)&^e | (w-ones*' ')&^w) & tops
+	q, e := w^ones*2, w^ones*'\\'
+	return ((q-ones*'!')&^q | (e-ones)&^e) & tops
 }
 
 // closingQuote returns where the string whose first byte is at i ends, -1 if it is

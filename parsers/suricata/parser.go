@@ -28,6 +28,7 @@ type Parser struct {
 	ev *event.Event
 	r  record
 
+	guides       [event.NumKinds]*scan.Guide // of the record; what comes next depends on its kind
 	extra, stats picker
 	sawFlow      bool
 	skips        skips
@@ -63,7 +64,11 @@ type record struct {
 
 // New returns a parser for one file.
 func New(opts parsers.Options) *Parser {
-	return &Parser{extra: newPicker(opts.Extra), stats: newPicker(counters)}
+	p := &Parser{extra: newPicker(opts.Extra), stats: newPicker(counters)}
+	for i := range p.guides {
+		p.guides[i] = scan.NewGuide(memberNames)
+	}
+	return p
 }
 
 // Parse implements parsers.Parser. The record may be preceded by "@cee: ".
@@ -75,8 +80,9 @@ func (p *Parser) Parse(b *event.Batch, ev *event.Event, line []byte) error {
 	p.b, p.ev, p.r = b, ev, record{}
 	ev.Sensor = event.SensorSuricata
 	s := &p.s
-	for s.Reset(line); s.Next(); {
-		if err := p.member(); err != nil {
+	s.Reset(line)
+	for k := p.guides[0].Next(s, 0); k != scan.End; k = p.guides[ev.Kind].Next(s, k) {
+		if err := p.member(k); err != nil {
 			return err
 		}
 	}
@@ -102,113 +108,6 @@ func cutPrefix(line []byte) []byte {
 		return line[len(cee):]
 	}
 	return line
-}
-
-// member reads one member of the record's outermost object. The error is a
-// *parsers.Skip.
-func (p *Parser) member() error {
-	ev, s := p.ev, &p.s
-	switch string(s.Key()) {
-	case "timestamp":
-		if p.time(&ev.Written) {
-			ev.Set.Add(event.ColWritten)
-		}
-	case "flow_id":
-		if _, ok := scan.Uint(s.Raw()); ok && s.Kind() == scan.Number {
-			ev.UID = event.String(s.Raw())
-			ev.Set.Add(event.ColUID)
-		}
-	case "event_type":
-		return p.eventType()
-	case "src_ip":
-		p.addr(&ev.Orig.Addr, event.ColOrigAddr)
-	case "src_port":
-		p.port(&ev.Orig.Port, event.ColOrigPort)
-	case "dest_ip":
-		p.addr(&ev.Resp.Addr, event.ColRespAddr)
-	case "dest_port":
-		p.port(&ev.Resp.Port, event.ColRespPort)
-	case "proto":
-		if ev.Proto = scan.Proto(s.Bytes(p.b)); ev.Proto != 0 {
-			ev.Set.Add(event.ColProto)
-		}
-	case "vlan":
-		p.vlan()
-	case "icmp_type":
-		p.r.hasICMP = p.uint8(&p.r.icmpType) || p.r.hasICMP
-	case "icmp_code":
-		p.uint8(&p.r.icmpCode)
-	case "community_id":
-		p.text(&ev.CommunityID, event.ColCommunityID)
-	case "tx_id":
-		p.uint(&ev.TxID, event.ColTxID)
-	case "app_proto":
-		if s.Kind() == scan.String {
-			p.r.appProto = s.Text(p.b)
-		}
-	case "direction":
-		p.r.toClient = s.Kind() == scan.String && string(s.Raw()) == "to_client"
-		p.r.toServer = s.Kind() == scan.String && string(s.Raw()) == "to_server"
-	default:
-		if s.Kind() == scan.Object {
-			p.object()
-		}
-	}
-	return nil
-}
-
-// object reads the objects inside a record that have columns.
-func (p *Parser) object() {
-	switch string(p.s.Key()) {
-	case "flow", "netflow":
-		p.flow()
-	case "tcp":
-		p.tcp()
-	case "ether":
-		p.ether()
-	case "dns":
-		p.dns()
-	case "tls":
-		p.tls()
-	case "quic":
-		p.quic()
-	case "http", "http2":
-		p.http()
-	case "fileinfo":
-		p.file()
-	case "alert":
-		p.alert()
-	case "anomaly":
-		p.anomaly()
-	case "ssh":
-		p.ssh()
-	case "smb":
-		p.smb()
-	case "rdp":
-		p.rdp()
-	case "krb5":
-		p.kerberos()
-	case "dhcp":
-		p.dhcp()
-	case "ftp":
-		p.ftp()
-	case "smtp":
-		p.smtp()
-	case "email":
-		p.email()
-	case "dcerpc":
-		p.dcerpc()
-	case "mqtt":
-		p.mqtt()
-	case "nfs":
-		p.nfs()
-	case "snmp":
-		p.snmp()
-	case "sip":
-		p.sip()
-	case "ike", "ikev2":
-		p.ike()
-	}
 }
 
 // eventType sets the record's kind, or returns a *parsers.Skip.

@@ -28,6 +28,17 @@ func (p *Parser) number() (uint64, bool) {
 	return scan.Uint(p.s.Raw())
 }
 
+// isUint is scan.Uint for numbers whose value is not wanted.
+func isUint(b []byte) bool {
+	if len(b) <= 8 || len(b) > 16 {
+		_, ok := scan.Uint(b)
+		return ok
+	}
+	_, hi := scan.Uint(b[:8])
+	_, lo := scan.Uint(b[8:])
+	return hi && lo
+}
+
 func (p *Parser) uint(dst *uint64, c event.Column) {
 	if v, ok := p.number(); ok {
 		*dst = v
