@@ -1,6 +1,9 @@
 package sketch
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"slices"
+)
 
 const (
 	seenMin  = 16
@@ -91,20 +94,17 @@ func put(t []uint32, v uint32) {
 	t[i] = v
 }
 
-// Append appends the serial form, of at most 12,294 bytes, to dst.
+// Append appends the serial form, of at most 12,293 bytes, to dst. Equal sets have
+// equal forms, however they came to be.
 func (s *Seen) Append(dst []byte) []byte {
 	dst = append(dst, seenForm)
 	for _, t := range [][]uint32{s.now, s.old} {
-		at := len(dst)
-		dst = append(dst, 0, 0)
-		n := 0
-		for _, v := range t {
-			if v != 0 {
-				dst = binary.LittleEndian.AppendUint32(dst, v)
-				n++
-			}
+		vs := slices.DeleteFunc(slices.Clone(t), func(v uint32) bool { return v == 0 })
+		slices.Sort(vs)
+		dst = binary.LittleEndian.AppendUint16(dst, uint16(len(vs)))
+		for _, v := range vs {
+			dst = binary.LittleEndian.AppendUint32(dst, v)
 		}
-		binary.LittleEndian.PutUint16(dst[at:], uint16(n))
 	}
 	return dst
 }
