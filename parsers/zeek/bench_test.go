@@ -82,12 +82,3 @@ func tabSplit(line []byte, offsets []int) []int {
 		offsets = append(offsets, at)
 	}
 }
-
-func BenchmarkJSON(b *testing.B) {
-	for _, name := range []string{"dns", "ssl"} {
-		data := readLog(b, shareddata.Path(b, "zeek/wrccdc/"+name+".json.gz"))
-		b.Run(name+"/ours", func(b *testing.B) {
-			benchParse(b, data, func() parsers.Parser { return NewJSON(parsers.Options{}) })
-		})
-	}
-}

@@ -123,8 +123,8 @@ func (g *guesser) find(name []byte) uint16 {
 }
 
 // key returns the number of the name that line has at i, and where its value
-// begins; 0 if there is none in the form that Zeek writes: without escapes, with
-// nothing between name and colon.
+// begins; value is 0 if there is none in the form that Zeek writes: without
+// escapes, with nothing between name and colon.
 func (g *guesser) key(line []byte, i int) (id uint16, value int) {
 	next := &g.after[g.last]
 	id = next[0]

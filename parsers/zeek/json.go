@@ -31,7 +31,8 @@ type JSON struct {
 	guess  guesser
 	name   []byte // of the field at hand, if it lies in an object inside the record
 	vals   []jsonValue
-	elems  []jsonElem
+	elems  []jsonValue
+	line   []byte // the record
 	r      reader
 
 	paths    map[string]*path
@@ -45,18 +46,14 @@ type path struct {
 	skip   *parsers.Skip
 }
 
-// jsonValue is one field of a record.
+// jsonValue is one field of a record, or an element of an array.
 type jsonValue struct {
-	jsonElem
-	id       uint16 // its name
-	from, to int32  // of an array: its elements are elems[from:to]
-}
-
-// jsonElem is a value, an element of an array perhaps.
-type jsonElem struct {
-	raw  []byte // of a string what stands between the quotes
-	kind scan.Kind
-	esc  bool // it is a string with escapes
+	// Where it stands in the line: a string without its quotes. The elements of an
+	// array are elems[from:to].
+	from, to uint32
+	id       uint16 // the name of a field
+	kind     scan.Kind
+	esc      bool // it is a string with escapes
 }
 
 // NewJSON returns a parser for one log file.
@@ -112,7 +109,7 @@ func (p *JSON) read(line []byte) (*path, error) {
 	if cap(p.elems) > maxKept {
 		p.elems = nil
 	}
-	p.vals, p.elems, p.guess.last = p.vals[:0], p.elems[:0], 0
+	p.line, p.vals, p.elems, p.guess.last = line, p.vals[:0], p.elems[:0], 0
 	if known, ok := p.quick(line); ok {
 		return known, nil
 	}
@@ -179,27 +176,32 @@ func (p *JSON) keep(id uint16) error {
 	if len(p.vals) == maxColumns {
 		return ReasonTooManyFields
 	}
-	v := jsonValue{id: id}
-	v.kind = p.walk.Kind()
+	v := p.here()
+	v.id = id
 	switch v.kind {
 	case scan.Array:
-		v.from = int32(len(p.elems))
+		v.from = uint32(len(p.elems))
 		p.walk.Enter()
 		for p.walk.Next() {
-			e := jsonElem{kind: p.walk.Kind(), esc: p.walk.Escaped()}
-			if e.kind != scan.Array && e.kind != scan.Object {
-				e.raw = p.walk.Raw()
-			}
-			p.elems = append(p.elems, e)
+			p.elems = append(p.elems, p.here())
 		}
-		v.to = int32(len(p.elems))
+		v.to = uint32(len(p.elems))
 	case scan.Object:
 		return nil
-	default:
-		v.raw, v.esc = p.walk.Raw(), p.walk.Escaped()
 	}
 	p.vals = append(p.vals, v)
 	return nil
+}
+
+// here returns the value at hand. Of an array or object it has the kind only.
+func (p *JSON) here() jsonValue {
+	v := jsonValue{kind: p.walk.Kind(), esc: p.walk.Escaped()}
+	if v.kind != scan.Array && v.kind != scan.Object {
+		raw := p.walk.Raw()
+		v.from = uint32(cap(p.line) - cap(raw)) // raw is a part of the line
+		v.to = v.from + uint32(len(raw))
+	}
+	return v
 }
 
 // path returns what a _path means.
@@ -330,8 +332,8 @@ func (p *JSON) extras(b *event.Batch, ev *event.Event) {
 	ev.Extra = b.Fields(n)
 	for i := range p.vals {
 		if v := &p.vals[i]; p.isExtra(i, ev.Kind) {
-			p.r.cur = v
-			ev.Extra = append(ev.Extra, event.Field{Name: p.guess.names[v.id], Value: p.r.jsonText(v.raw)})
+			raw := p.r.jsonField(i)
+			ev.Extra = append(ev.Extra, event.Field{Name: p.guess.names[v.id], Value: p.r.jsonText(raw)})
 		}
 	}
 }
@@ -344,9 +346,13 @@ func (p *JSON) isExtra(i int, k event.Kind) bool {
 
 // jsonField returns the raw text of value i, which then is the one at hand.
 func (r *reader) jsonField(i int) []byte {
-	r.cur = &r.p.vals[i]
-	r.plain = !r.cur.esc
-	return r.cur.raw
+	v := &r.p.vals[i]
+	r.cur = v
+	r.plain = !v.esc
+	if v.kind == scan.Array {
+		return nil
+	}
+	return r.line[v.from:v.to]
 }
 
 // jsonText returns the text of the value at hand.
@@ -398,7 +404,7 @@ func (r *reader) jsonList(v []byte) []string {
 	for i := range elems {
 		s := ""
 		if e := &elems[i]; e.kind != scan.Null {
-			s = r.jsonString(e.raw, e.esc)
+			s = r.jsonString(r.line[e.from:e.to], e.esc)
 		}
 		out = append(out, s)
 	}
@@ -418,7 +424,7 @@ func (r *reader) jsonTTLs(v []byte) []uint32 {
 	for i := range elems {
 		n := uint32(0)
 		if elems[i].kind != scan.Null {
-			n = r.ttl(elems[i].raw)
+			n = r.ttl(r.line[elems[i].from:elems[i].to])
 		}
 		out = append(out, n)
 	}

@@ -3,6 +3,7 @@ package zeek
 import (
 	"encoding/binary"
 	"math/bits"
+	"slices"
 
 	"tidewatch/parsers/scan"
 )
@@ -17,32 +18,51 @@ func (p *JSON) quick(line []byte) (known *path, ok bool) {
 	i := 1
 	for {
 		id, at := p.guess.key(line, i)
-		if at == 0 || len(p.vals) == maxColumns {
+		if at == 0 {
 			return nil, false
 		}
-		v := jsonValue{id: id}
+		var from, to int
+		var kind scan.Kind
 		if at < len(line) && line[at] == '[' {
-			v.from, v.kind = int32(len(p.elems)), scan.Array
-			if i = p.quickArray(line, at+1); i < 0 {
-				return nil, false
-			}
-			v.to = int32(len(p.elems))
-		} else if v.jsonElem, i = quickValue(line, at); i < 0 {
+			from, kind = len(p.elems), scan.Array
+			i = p.quickArray(line, at+1)
+			to = len(p.elems)
+		} else {
+			from, to, i, kind = quickValue(line, at)
+		}
+		if i < 0 {
 			return nil, false
 		}
 		switch {
-		case id == pathID && v.kind == scan.String:
-			if known = p.path(v.raw); known.skip != nil {
+		case id == pathID && kind == scan.String:
+			if known = p.path(line[from:to]); known.skip != nil {
 				return known, true
 			}
-		case id != 0 && (int(id) < len(words.names) || p.wanted != nil):
-			p.vals = append(p.vals, v)
+		case int(id) < len(words.names) || p.wanted != nil:
+			if len(p.vals) == maxColumns {
+				return nil, false
+			}
+			p.vals = put(p.vals, id, from, to, kind)
 		}
 		if i >= len(line) || line[i] != ',' {
 			return known, i == len(line)-1 && line[i] == '}'
 		}
 		i++
 	}
+}
+
+// put appends a value. It writes the fields where they belong: a value put together
+// first and then copied is read before it has left the store buffer.
+func put(list []jsonValue, id uint16, from, to int, kind scan.Kind) []jsonValue {
+	n := len(list)
+	if n == cap(list) {
+		list = slices.Grow(list, 1)
+	}
+	list = list[:n+1]
+	v := &list[n]
+	v.from, v.to = uint32(from), uint32(to)
+	v.id, v.kind, v.esc = id, kind, false
+	return list
 }
 
 // quickArray reads the elements of an array, the first of which begins at i. It
@@ -52,11 +72,11 @@ func (p *JSON) quickArray(line []byte, i int) int {
 		return i + 1
 	}
 	for {
-		e, next := quickValue(line, i)
+		from, to, next, kind := quickValue(line, i)
 		if next < 0 || next >= len(line) {
 			return -1
 		}
-		p.elems = append(p.elems, e)
+		p.elems = put(p.elems, 0, from, to, kind)
 		switch line[next] {
 		case ',':
 			i = next + 1
@@ -68,33 +88,30 @@ func (p *JSON) quickArray(line []byte, i int) int {
 	}
 }
 
-// quickValue reads the value that begins at i, and returns where it has ended, or
-// -1 if it is not a scalar or not a plain one.
-func quickValue(line []byte, i int) (jsonElem, int) {
+// quickValue reads the value that begins at i: its text is line[from:to]. It
+// returns where it has ended, or -1 if it is not a scalar or not a plain one.
+func quickValue(line []byte, i int) (from, to, next int, kind scan.Kind) {
 	if i >= len(line) {
-		return jsonElem{}, -1
+		return 0, 0, -1, 0
 	}
 	switch c := line[i]; {
 	case c == '"':
 		end := stringEnd(line, i)
 		if end < 0 {
-			return jsonElem{}, -1
+			return 0, 0, -1, 0
 		}
-		return jsonElem{raw: line[i+1 : end], kind: scan.String}, end + 1
+		return i + 1, end, end + 1, scan.String
 	case c-'0' <= 9 || c == '-':
 		end := numberEnd(line, i)
-		if end < 0 {
-			return jsonElem{}, -1
-		}
-		return jsonElem{raw: line[i:end], kind: scan.Number}, end
+		return i, end, end, scan.Number
 	case c == 't' && len(line)-i >= 4 && string(line[i:i+4]) == "true":
-		return jsonElem{raw: line[i : i+4], kind: scan.True}, i + 4
+		return i, i + 4, i + 4, scan.True
 	case c == 'f' && len(line)-i >= 5 && string(line[i:i+5]) == "false":
-		return jsonElem{raw: line[i : i+5], kind: scan.False}, i + 5
+		return i, i + 5, i + 5, scan.False
 	case c == 'n' && len(line)-i >= 4 && string(line[i:i+4]) == "null":
-		return jsonElem{kind: scan.Null}, i + 4
+		return i, i + 4, i + 4, scan.Null
 	}
-	return jsonElem{}, -1
+	return 0, 0, -1, 0
 }
 
 // stringEnd returns where the string ends whose first quote should stand at i: the
@@ -154,6 +171,12 @@ func numberEnd(line []byte, i int) int {
 
 // digitsEnd returns the first byte from i on that is not a digit.
 func digitsEnd(line []byte, i int) int {
+	for ; i+8 <= len(line); i += 8 {
+		x := binary.LittleEndian.Uint64(line[i:i+8]) ^ ones*'0'
+		if m := (x&lows + ones*0x76 | x) & tops; m != 0 {
+			return i + bits.TrailingZeros64(m)>>3
+		}
+	}
 	for i < len(line) && line[i]-'0' <= 9 {
 		i++
 	}
