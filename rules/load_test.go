@@ -1,12 +1,20 @@
 package rules
 
 import (
+	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"reflect"
+	"strings"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"tidewatch/behavior"
+	"tidewatch/event"
 )
 
 const sound = `
@@ -71,5 +79,235 @@ func golden(t *testing.T, name, got string) {
 	}
 	if d := cmp.Diff(string(want), got); d != "" {
 		t.Errorf("%s (-want +got; rewrite with -update):\n%s", name, d)
+	}
+}
+
+// TestLayers loads two folders, and judges what stands in the end.
+func TestLayers(t *testing.T) {
+	base := "[rule.a]\ndescription = \"base\"\nsuppress = { by = [\"source.ip\"], for = \"1h\" }\n" + sound
+	f := func(name, over string, wantName, wantDescription, wantSeverity string, wantFor time.Duration) {
+		t.Helper()
+		set, err := Load(files("a.toml", base), files("b.toml", over))
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			return
+		}
+		got := [4]any{"", "", "", time.Duration(0)}
+		for _, r := range set.rules {
+			got = [4]any{r.info.Name, r.info.Description, r.info.Severity.String(), r.suppress}
+		}
+		if want := [4]any{wantName, wantDescription, wantSeverity, wantFor}; got != want {
+			t.Errorf("%s: got %v, want %v", name, got, want)
+		}
+	}
+	f("nothing", "", "x", "base", "low", time.Hour)
+	f("disabled", "[rule.a]\nenabled = false", "", "", "", 0)
+	f("amended", "[rule.a]\nseverity = \"high\"", "x", "base", "high", time.Hour)
+	f("amended below", "[rule.a.suppress]\nfor = \"2w\"", "x", "base", "low", 14*24*time.Hour)
+	f("replaced", "[rule.a]\n"+sound, "x", "", "low", 0)
+
+	set, err := Load(files("a.toml", base), files("b.toml", "[rule.a]\nenabled = false"), files("c.toml", "[rule.a]\nenabled = true\n"))
+	if err != nil || len(set.rules) != 1 {
+		t.Errorf("enabled again: %v, %v", set, err)
+	}
+	if _, err := Load(files("a.toml", base, "b.toml", base)); err == nil {
+		t.Error("one id twice in one folder: no error")
+	}
+	if set, err := Load(); err != nil || len(set.rules) != 0 {
+		t.Errorf("no folder: %v, %v", set, err)
+	}
+	if _, err := Load(Dir(filepath.Join(t.TempDir(), "missing"))); err == nil {
+		t.Error("a folder that is not there: no error")
+	}
+}
+
+// TestExceptions declares a scanner in a zone beside the shipped rules.
+func TestExceptions(t *testing.T) {
+	set, err := Load(Builtin(), files(
+		"local/zones.toml", "[zone]\nscanners = [\"10.9.0.0/16\", \"2001:db8::/32\"]",
+		"rules.toml", "[rule.scan-internal.exceptions]\nscanner = 'source.ip in zone(\"scanners\")'\nold = 'source.ip == \"10.0.0.99\"'",
+		"notes.txt", "not a rule",
+	))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := func(ip string, want int) {
+		t.Helper()
+		o := &event.Observation{Detector: "scan", Direction: "internal", Features: []event.Feature{event.Text("kind", "horizontal"), event.Text("shape", "horizontal")}}
+		o.Source.Addr = netip.MustParseAddr(ip)
+		fs := set.Judge(o, nil)
+		if len(fs) != want {
+			t.Errorf("%s: %d findings, want %d", ip, len(fs), want)
+		}
+		for _, found := range fs {
+			if found.Rule.Ruleset != "local" {
+				t.Errorf("an amended rule is of ruleset %q", found.Rule.Ruleset)
+			}
+		}
+	}
+	f("10.0.0.1", 1)
+	f("10.9.1.1", 0)
+	f("10.0.0.99", 0)
+	f("2001:db8::7", 0)
+	f("2001:db9::7", 1)
+}
+
+func TestSettings(t *testing.T) {
+	set, err := Load(files("a.toml", "[rule.a]\n"+sound+`
+[rule.a.scan]
+theta0 = 0.9
+min_hosts = 9
+idle = "2h"
+exclude = ["10.1.0.0/16"]
+[rule.b]
+`+sound+`
+[rule.b.scan]
+min_hosts = 9
+failure_share = 0.5
+exclude = ["10.2.3.4"]
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := behavior.DefaultConfig()
+	want.Scan.Theta0, want.Scan.MinHosts, want.Scan.Idle, want.Scan.FailureShare = 0.9, 9, 2*time.Hour, 0.5
+	want.Scan.Exclude = []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16"), netip.MustParsePrefix("10.2.3.4/32")}
+	if d := cmp.Diff(want, set.Config(), cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+}
+
+// TestSettingsAreTheDetectors compares the keys of the settings with the fields of
+// the detector's own, and their ranges with its defaults.
+func TestSettingsAreTheDetectors(t *testing.T) {
+	plain := func(s string) string { return strings.ToLower(strings.ReplaceAll(s, "_", "")) }
+	fields, keys := map[string]bool{}, map[string]bool{}
+	for _, f := range reflect.VisibleFields(reflect.TypeFor[behavior.ScanConfig]()) {
+		fields[plain(f.Name)] = true
+	}
+	for _, s := range settings["scan"] {
+		keys[plain(s.key)] = true
+	}
+	if d := cmp.Diff(fields, keys); d != "" {
+		t.Errorf("ScanConfig has (-), rules set (+):\n%s", d)
+	}
+	c := behavior.DefaultConfig().Scan
+	text := fmt.Sprintf("theta0 = %v\ntheta1 = %v\nalpha = %v\nbeta = %v\nfailure_share = %v\nmin_hosts = %d\nports_5m = %d\nports_1h = %d\nports_24h = %d\nblock_contacts = %d\nmin_sources = %d\nmax_sources = %d\nmax_targets = %d\nidle = %q\n",
+		c.Theta0, c.Theta1, c.Alpha, c.Beta, c.FailureShare, c.MinHosts, c.Ports5m, c.Ports1h, c.Ports24h, c.BlockContacts, c.MinSources, c.MaxSources, c.MaxTargets, brief(c.Idle))
+	if _, err := Load(files("a.toml", "[rule.a]\n"+sound+"[rule.a.scan]\n"+text)); err != nil {
+		t.Errorf("the defaults are out of range: %v", err)
+	}
+}
+
+func TestDuration(t *testing.T) {
+	f := func(s string, want time.Duration, ok bool) {
+		t.Helper()
+		var d Duration
+		if err := d.UnmarshalText([]byte(s)); (err == nil) != ok || time.Duration(d) != want {
+			t.Errorf("%q: %v, %v", s, time.Duration(d), err)
+		}
+	}
+	f("30s", 30*time.Second, true)
+	f("5m", 5*time.Minute, true)
+	f("6h", 6*time.Hour, true)
+	f("7d", 7*24*time.Hour, true)
+	f("2w", 14*24*time.Hour, true)
+	f("1h30m", 90*time.Minute, true)
+	f("1.5h", 90*time.Minute, true)
+	f("0s", 0, true)
+	f("520w", 520*7*24*time.Hour, true)
+	for _, s := range []string{"", "30", "s", "1.2.3s", "5 m", "-5m", "1y", "9999w", "1ms", "é", "521w1w", "1e3s", "NaNs", "99999999999999999999999s"} {
+		f(s, 0, false)
+	}
+}
+
+func TestAttackTable(t *testing.T) {
+	for id, a := range techniques {
+		if a.ID == "" || a.Name == "" || len(a.Tactics) == 0 || (a.SubID != "") != strings.Contains(id, ".") {
+			t.Errorf("%s: %+v", id, a)
+		}
+		if a.SubID != "" && techniques[a.ID].Name != a.Name {
+			t.Errorf("%s: its parent is called %q here and %q there", id, a.Name, techniques[a.ID].Name)
+		}
+	}
+	a := techniques["T1595.001"]
+	if a.ID != "T1595" || a.Name != "Active Scanning" || a.SubName != "Scanning IP Blocks" || a.Tactics[0].Name != "Reconnaissance" {
+		t.Errorf("%+v", a)
+	}
+}
+
+func TestNearest(t *testing.T) {
+	f := func(s string, names []string, want string) {
+		t.Helper()
+		if got := nearest(s, names); got != want {
+			t.Errorf("%q: %q, want %q", s, got, want)
+		}
+	}
+	f("severty", []string{"severity", "name"}, `; did you mean "severity"?`)
+	f("Name", []string{"severity", "name"}, `; did you mean "name"?`)
+	f("nmae", []string{"severity", "name"}, `; did you mean "name"?`)
+	f("targets", []string{"scan.targets", "scan.ports"}, `; did you mean "scan.targets"?`)
+	f("elephant", []string{"severity", "name"}, "")
+	f("by", []string{"for"}, "")
+}
+
+// FuzzLoad feeds texts that may be TOML: nothing may panic or run away, and each
+// problem has a place in the text.
+func FuzzLoad(f *testing.F) {
+	seeds, _ := filepath.Glob("testdata/errors/*/*.toml")
+	seeds = append(seeds, "builtin/scan.toml")
+	for _, name := range seeds {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(string(b))
+	}
+	f.Add("[rule.a]\nname = \"\"\"\nx\\\n  y\"\"\"\"\nwhen = '''\n\r\n[''']\n")
+	f.Add("[[rule]]\na.b.'c' = [1, [2, {x = 3}], # c\n ]")
+	f.Fuzz(func(t *testing.T, text string) {
+		newLayout(text)
+		_, err := Load(files("a.toml", text))
+		if err == nil {
+			return
+		}
+		lines := strings.Split(text, "\n")
+		for _, e := range err.(interface{ Unwrap() []error }).Unwrap() {
+			p := e.(*Problem)
+			if p.Line < 0 || p.Line > len(lines) || p.Column < 0 || p.What == "" {
+				t.Errorf("%+v", p)
+			}
+			_ = p.Error()
+		}
+	})
+}
+
+// TestLayout compares the places of keys with what the eye sees: each is marked in
+// the text by its own name.
+func TestLayout(t *testing.T) {
+	l := newLayout("# [no]\n[a.b] # c\nk1 = 'v'\n\"k 2\" = { x1 = 1, y1 = [ \"a\", 'b' ] } # {\nk3.x2 = \"\"\"\nk4 = 1 \\\"\"\" \"\"\"\nk5 = [ # [\n  { z1 = 1 },\n  2,\n]\n[ c . \"d\" ]\nk6 = 1\nä = 1\n")
+	f := func(path string, line, column int) {
+		t.Helper()
+		p, exact, _ := l.find(strings.Split(path, "/"))
+		if gotLine, gotColumn := l.position(p.key); !exact || gotLine != line || gotColumn != column {
+			t.Errorf("%s: %v, line %d, column %d; want %d, %d", path, exact, gotLine, gotColumn, line, column)
+		}
+	}
+	f("a", 2, 2)
+	f("a/b", 2, 2)
+	f("a/b/k1", 3, 1)
+	f("a/b/k 2", 4, 1)
+	f("a/b/k 2/x1", 4, 11)
+	f("a/b/k 2/y1", 4, 19)
+	f("a/b/k 2/y1/1", 4, 31)
+	f("a/b/k3", 5, 1)
+	f("a/b/k3/x2", 5, 1)
+	f("a/b/k5", 7, 1)
+	f("a/b/k5/0/z1", 8, 5)
+	f("a/b/k5/1", 9, 3)
+	f("c/d/k6", 12, 1)
+	f("c/d/ä", 13, 1)
+	if _, _, ok := l.find([]string{"k4"}); ok {
+		t.Error("found a key within a string")
 	}
 }

@@ -31,6 +31,7 @@ var settings = map[string][]setting{
 		whole("ports_5m", 2, 30, func(c *behavior.Config) *int { return &c.Scan.Ports5m }),
 		whole("ports_1h", 2, 30, func(c *behavior.Config) *int { return &c.Scan.Ports1h }),
 		whole("ports_24h", 2, 30, func(c *behavior.Config) *int { return &c.Scan.Ports24h }),
+		whole("block_contacts", 5, 30, func(c *behavior.Config) *int { return &c.Scan.BlockContacts }),
 		whole("min_sources", 2, 32, func(c *behavior.Config) *int { return &c.Scan.MinSources }),
 		whole("max_sources", 1000, 100_000_000, func(c *behavior.Config) *int { return &c.Scan.MaxSources }),
 		whole("max_targets", 1000, 100_000_000, func(c *behavior.Config) *int { return &c.Scan.MaxTargets }),

@@ -1,0 +1,95 @@
+package rules
+
+import (
+	"maps"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"tidewatch/behavior"
+	"tidewatch/event"
+)
+
+// unsaid are declared features that the detector does not say yet; a rule may
+// name them all the same.
+var unsaid = []string{"known_scanner"}
+
+// TestFeaturesAreTheDetectors lets the scan detector find scans of all kinds and
+// compares what it says with what is declared.
+func TestFeaturesAreTheDetectors(t *testing.T) {
+	said := map[string]event.FeatureType{}
+	kinds, shapes := map[string]bool{}, map[string]bool{}
+	for _, o := range scans() {
+		for _, f := range o.Features {
+			said[f.Key] = f.Type
+			switch f.Key {
+			case "kind":
+				kinds[f.Text] = true
+			case "shape":
+				shapes[f.Text] = true
+			}
+		}
+		if !slices.Contains(common["network.direction"].values, o.Direction) {
+			t.Errorf("direction %q", o.Direction)
+		}
+	}
+	declared := map[string]event.FeatureType{}
+	for key, f := range detectors["scan"] {
+		if slices.Contains(unsaid, key) {
+			if _, ok := said[key]; ok {
+				t.Errorf("%s is said now: take it off the list of unsaid ones", key)
+			}
+			continue
+		}
+		declared[key] = map[kind]event.FeatureType{text: event.FeatureText, number: event.FeatureNumber, truth: event.FeatureBool, list: event.FeatureList}[f.kind]
+	}
+	if d := cmp.Diff(declared, said); d != "" {
+		t.Errorf("declared (-), said (+):\n%s", d)
+	}
+	if d := cmp.Diff(slices.Sorted(slices.Values(detectors["scan"]["kind"].values)), slices.Sorted(maps.Keys(kinds))); d != "" {
+		t.Errorf("kinds declared (-), said (+):\n%s", d)
+	}
+	if d := cmp.Diff(slices.Sorted(slices.Values(detectors["scan"]["shape"].values)), slices.Sorted(maps.Keys(shapes))); d != "" {
+		t.Errorf("shapes declared (-), said (+):\n%s", d)
+	}
+}
+
+// scans returns what the detector says of a scan of each kind.
+func scans() (all []event.Observation) {
+	start := time.Date(2026, 1, 5, 8, 0, 0, 0, time.UTC).UnixNano()
+	address := func(a, b int) netip.Addr { return netip.AddrFrom4([4]byte{10, 0, byte(a), byte(b)}) }
+	// run plays n failed connections, with some that are answered.
+	run := func(n int, step time.Duration, of func(i int) (src, dst netip.Addr, port uint16, proto event.Proto)) {
+		shard := behavior.NewShard(0, 1, behavior.DefaultConfig())
+		for i := range n {
+			ev := event.Event{Kind: event.KindConn, Time: start + int64(i)*int64(step), Outcome: event.OutcomeSilent}
+			if i%10 == 9 {
+				ev.Outcome = event.OutcomeAnswered
+			}
+			var port uint16
+			ev.Orig.Addr, ev.Resp.Addr, port, ev.Proto = of(i)
+			ev.Orig.Port, ev.Resp.Port = 40_000, port
+			ev.Orig.Scope, ev.Resp.Scope = event.ScopeLocal, event.ScopeLocal
+			ev.Orig.Hash, ev.Resp.Hash = event.HashAddr(ev.Orig.Addr, 0, 0), event.HashAddr(ev.Resp.Addr, 0, 0)
+			all = shard.Observe(&ev, all)
+		}
+		all = shard.Finish(all)
+	}
+	one := address(9, 9)
+	run(60, time.Second, func(i int) (netip.Addr, netip.Addr, uint16, event.Proto) { return one, address(1, i), 445, event.ProtoTCP })
+	run(60, time.Second, func(i int) (netip.Addr, netip.Addr, uint16, event.Proto) {
+		return one, address(1, 1), uint16(i + 1), event.ProtoTCP
+	})
+	run(200, time.Second, func(i int) (netip.Addr, netip.Addr, uint16, event.Proto) {
+		return one, address(1, i/20), uint16(i%20 + 1), event.ProtoTCP
+	})
+	run(60, time.Second, func(i int) (netip.Addr, netip.Addr, uint16, event.Proto) { return one, address(1, i), 0, event.ProtoICMP })
+	run(40, 20*time.Minute, func(i int) (netip.Addr, netip.Addr, uint16, event.Proto) { return one, address(1, i), 22, event.ProtoTCP })
+	run(120, 100*time.Millisecond, func(i int) (netip.Addr, netip.Addr, uint16, event.Proto) {
+		return address(2, i), one, uint16(i%7 + 1), event.ProtoTCP
+	})
+	return all
+}

@@ -1,0 +1,198 @@
+package rules
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"tidewatch/behavior"
+	"tidewatch/event"
+)
+
+const suppressing = `
+[rule.a]
+name = "a"
+severity = "low"
+detector = "scan"
+when = 'true'
+suppress = { by = ["source.ip", "scan.kind"], for = "1h" }
+[rule.whole]
+name = "whole"
+severity = "low"
+detector = "scan"
+when = 'true'
+suppress = { by = [], for = "1d" }
+[rule.never]
+name = "never"
+severity = "low"
+detector = "scan"
+when = 'true'
+`
+
+// report is one finding: by which rule, of which source and episode, when.
+type report struct {
+	rule, source, episode string
+	at                    time.Duration
+	revision              int
+	open                  bool
+}
+
+func (r report) finding() *event.Finding {
+	f := &event.Finding{Rule: &event.RuleInfo{ID: r.rule}}
+	f.Detector, f.Episode, f.Revision, f.Open, f.Time = "scan", r.episode, r.revision, r.open, 1e18+int64(r.at)
+	f.Source.Addr = netip.MustParseAddr(r.source)
+	return f
+}
+
+func loadSet(t testing.TB, text string) *Set {
+	t.Helper()
+	set, err := Load(files("a.toml", text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return set
+}
+
+func TestSuppression(t *testing.T) {
+	s := NewSuppression(loadSet(t, suppressing))
+	f := func(r report, want bool) {
+		t.Helper()
+		if got := s.Admit(r.finding()); got != want {
+			t.Errorf("%+v: %v", r, got)
+		}
+	}
+	const a, b = "10.0.0.1", "10.0.0.2"
+	f(report{rule: "a", source: a, episode: "1", at: 0, open: true}, true)
+	f(report{rule: "a", source: a, episode: "2", at: 10 * time.Minute, open: true}, false)
+	f(report{rule: "a", source: b, episode: "3", at: 11 * time.Minute}, true)
+	f(report{rule: "never", source: a, episode: "2", at: 12 * time.Minute}, true)
+	f(report{rule: "never", source: a, episode: "2", at: 12 * time.Minute}, true)
+	f(report{rule: "unknown", source: a, episode: "2", at: 12 * time.Minute}, true)
+	f(report{rule: "whole", source: a, episode: "1", at: 13 * time.Minute}, true)
+	f(report{rule: "whole", source: b, episode: "9", at: 14 * time.Minute}, false)
+	f(report{rule: "a", source: a, episode: "1", at: 20 * time.Minute, revision: 1, open: true}, true)
+	f(report{rule: "a", source: a, episode: "4", at: 59 * time.Minute}, false)
+	f(report{rule: "a", source: a, episode: "5", at: 60 * time.Minute, open: true}, true)
+	// The first one goes on in the window of another; the suppressed one outlives
+	// the window that suppressed it.
+	f(report{rule: "a", source: a, episode: "1", at: 70 * time.Minute, revision: 2}, true)
+	f(report{rule: "a", source: a, episode: "2", at: 3 * time.Hour, revision: 1, open: true}, false)
+	f(report{rule: "a", source: a, episode: "2", at: 4 * time.Hour, revision: 2}, false)
+	f(report{rule: "a", source: a, episode: "6", at: 5 * time.Hour}, true)
+	f(report{rule: "whole", source: b, episode: "10", at: 24*time.Hour + 13*time.Minute}, true)
+}
+
+// stream makes many findings of a few sources, roughly in the order of time.
+func stream(seed uint64, n int) []report {
+	r := rand.New(rand.NewPCG(seed, 1))
+	var all []report
+	var open []report
+	for i := range n {
+		at := time.Duration(i)*time.Minute + time.Duration(r.IntN(300))*time.Second
+		if len(open) > 0 && r.IntN(2) == 0 {
+			k := r.IntN(len(open))
+			next := open[k]
+			next.at, next.revision, next.open = at, next.revision+1, r.IntN(3) > 0
+			all = append(all, next)
+			if open[k] = next; !next.open {
+				open = append(open[:k], open[k+1:]...)
+			}
+			continue
+		}
+		next := report{rule: []string{"a", "whole", "never"}[r.IntN(3)], source: fmt.Sprintf("10.0.0.%d", r.IntN(12)), episode: fmt.Sprint("e", i), at: at, open: r.IntN(2) == 0}
+		all = append(all, next)
+		if next.open {
+			open = append(open, next)
+		}
+	}
+	return all
+}
+
+// TestSuppressionSurvivesRestarts cuts and restores at random points: what is said
+// is the same, also while memory is short.
+func TestSuppressionSurvivesRestarts(t *testing.T) {
+	set := loadSet(t, suppressing)
+	for seed := range uint64(20) {
+		size := []int{suppressionSize, 16}[seed%2]
+		r := rand.New(rand.NewPCG(seed, 2))
+		straight := NewSuppression(set)
+		straight.size = size
+		restarted := NewSuppression(set)
+		restarted.size = size
+		store := map[string][]byte{}
+		var want, got []bool
+		for _, rep := range stream(seed, 2000) {
+			want = append(want, straight.Admit(rep.finding()))
+			got = append(got, restarted.Admit(rep.finding()))
+			if len(straight.said) > size || len(straight.fates) > size {
+				t.Fatalf("%d windows and %d episodes with room for %d", len(straight.said), len(straight.fates), size)
+			}
+			if r.IntN(50) > 0 {
+				continue
+			}
+			for _, rec := range restarted.Cut() {
+				if store[string(rec.Key)] = rec.Value; len(rec.Value) == 0 {
+					delete(store, string(rec.Key))
+				}
+			}
+			restarted = NewSuppression(set)
+			restarted.size = size
+			for k, v := range store {
+				if err := restarted.Restore(behavior.Record{Key: []byte(k), Value: v}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if len(restarted.Cut()) > 0 {
+				t.Fatal("what was restored counts as changed")
+			}
+		}
+		if d := cmp.Diff(want, got); d != "" {
+			t.Fatalf("seed %d (-straight +restarted):\n%s", seed, d)
+		}
+	}
+}
+
+func TestCutIsOrderedAndOwned(t *testing.T) {
+	set := loadSet(t, suppressing)
+	cut := func() []behavior.Record {
+		s := NewSuppression(set)
+		for _, r := range stream(7, 300) {
+			s.Admit(r.finding())
+		}
+		return s.Cut()
+	}
+	one, two := cut(), cut()
+	if d := cmp.Diff(one, two); d != "" || len(one) == 0 {
+		t.Errorf("%d records, which differ:\n%s", len(one), d)
+	}
+}
+
+func TestRestoreRefuses(t *testing.T) {
+	s := NewSuppression(loadSet(t, suppressing))
+	window, episode := keyOf(windowMemory, "x"), keyOf(fateMemory, "x")
+	f := func(key, value []byte, ok bool) {
+		t.Helper()
+		if err := s.Restore(behavior.Record{Key: key, Value: value}); (err == nil) != ok {
+			t.Errorf("%x = %x: %v", key, value, err)
+		}
+	}
+	f(nil, nil, false)
+	f([]byte("xxxxxxxxxxxxxxxxx"), nil, false)
+	f(window[:], []byte{1, 0, 0, 0, 0, 0, 0, 0, 9}, true)
+	f(window[:], []byte{2, 0, 0, 0, 0, 0, 0, 0, 9}, false)
+	f(window[:], []byte{1}, false)
+	f(episode[:], []byte{1, 0, 0, 0, 0, 0, 0, 0, 9}, false)
+	f(episode[:], []byte{1, 0, 0, 0, 0, 0, 0, 0, 9, 1}, true)
+	if len(s.said) != 1 || len(s.fates) != 1 {
+		t.Error(s.said, s.fates)
+	}
+	f(window[:], nil, true)
+	f(episode[:], nil, true)
+	if len(s.said) != 0 || len(s.fates) != 0 {
+		t.Error(s.said, s.fates)
+	}
+}
