@@ -1,6 +1,10 @@
 package zeek
 
-import "tidewatch/event"
+import (
+	"encoding/binary"
+
+	"tidewatch/event"
+)
 
 // meaning is what a name means in a log of one kind.
 type meaning struct {
@@ -65,12 +69,39 @@ func (d *dictionary) id(name string) uint16 {
 // guesser finds the number of a name by what followed the name before it on
 // earlier lines: records of one log have their fields in one order.
 type guesser struct {
-	names  []string // the dictionary's, and from len(words.names) on those learned
-	quoted []string // the same as they stand in a record: "uid":
-	own    map[string]uint16
+	names []string // the dictionary's, and from len(words.names) on those learned
+	keys  []key    // the same as they stand in a record
+	own   map[string]uint16
 	// after has for each name the two that followed it last, the latest first.
 	after [][2]uint16
 	last  uint16
+}
+
+// key is a name with its quotes and colon: "uid":
+type key struct {
+	text             string
+	head, mask, tail uint64 // the first eight bytes, as many of them as there are, the last eight
+}
+
+func newKey(name string) key {
+	k := key{text: `"` + name + `":`}
+	var b [8]byte
+	n := copy(b[:], k.text)
+	k.head = binary.LittleEndian.Uint64(b[:])
+	k.mask = ^uint64(0) >> (64 - 8*n)
+	if len(k.text) >= 8 {
+		k.tail = binary.LittleEndian.Uint64([]byte(k.text[len(k.text)-8:]))
+	}
+	return k
+}
+
+// at reports whether line has the key at i.
+func (k *key) at(line []byte, i int) bool {
+	n := len(k.text)
+	if i+n > len(line) || i+8 > len(line) || binary.LittleEndian.Uint64(line[i:i+8])&k.mask != k.head {
+		return false
+	}
+	return n <= 8 || binary.LittleEndian.Uint64(line[i+n-8:i+n]) == k.tail && (n <= 16 || string(line[i:i+n]) == k.text)
 }
 
 // maxLearned bounds how many names outside of the dictionary a file can make us
@@ -82,13 +113,13 @@ func newGuesser() guesser {
 	for _, n := range words.names {
 		g.add(n)
 	}
-	g.quoted[0] = "\x00" // stands nowhere in a record
+	g.keys[0] = key{head: 1} // is nowhere: head has a bit that mask has not
 	return g
 }
 
 func (g *guesser) add(name string) {
 	g.names = append(g.names, name)
-	g.quoted = append(g.quoted, `"`+name+`":`)
+	g.keys = append(g.keys, newKey(name))
 	g.after = append(g.after, [2]uint16{})
 }
 
@@ -122,29 +153,22 @@ func (g *guesser) find(name []byte) uint16 {
 	return id
 }
 
-// key returns the number of the name that line has at i, and where its value
-// begins; value is 0 if there is none in the form that Zeek writes: without
-// escapes, with nothing between name and colon.
-func (g *guesser) key(line []byte, i int) (id uint16, value int) {
-	next := &g.after[g.last]
-	id = next[0]
-	if q := g.quoted[id]; len(line)-i >= len(q) && string(line[i:i+len(q)]) == q {
-		g.last = id
-		return id, i + len(q)
-	}
+// key returns the number of the name that line has at i, behind the name last, and
+// where its value begins; value is 0 if there is none in the form that Zeek
+// writes: without escapes, with nothing between name and colon.
+func (g *guesser) key(line []byte, i int, last uint16) (id uint16, value int) {
+	next := &g.after[last]
 	id = next[1]
-	q := g.quoted[id]
-	if len(line)-i >= len(q) && string(line[i:i+len(q)]) == q {
-		value = i + len(q)
+	if k := &g.keys[id]; k.at(line, i) {
+		value = i + len(k.text)
 	} else {
 		end := stringEnd(line, i)
 		if end < 0 || end+1 >= len(line) || line[end+1] != ':' {
 			return 0, 0
 		}
 		id, value = g.find(line[i+1:end]), end+2
-		next = &g.after[g.last]
+		next = &g.after[last]
 	}
 	next[0], next[1] = id, next[0]
-	g.last = id
 	return id, value
 }

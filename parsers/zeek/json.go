@@ -17,6 +17,8 @@ const ReasonTooManyFields parsers.Reason = "too many fields"
 const (
 	// maxDepth is how deep objects in a record are looked into: id.ctx.vlan.
 	maxDepth = 3
+	// quickFields is the most fields of a record that is read the quick way.
+	quickFields = 256
 	// maxPaths bounds how many different paths a file can make us remember.
 	maxPaths = 256
 	// maxKept is how many elements of arrays stay allocated between records.
@@ -60,8 +62,8 @@ type jsonValue struct {
 func NewJSON(opts parsers.Options) *JSON {
 	p := &JSON{wanted: opts.Extra, guess: newGuesser(), paths: map[string]*path{}}
 	p.r.json, p.r.long, p.r.unset1, p.r.rare = true, true, -1, true
-	p.r.p = p
 	p.lastPath = &path{}
+	p.vals = make([]jsonValue, 0, quickFields)
 	return p
 }
 
@@ -84,7 +86,7 @@ func (p *JSON) Parse(b *event.Batch, ev *event.Event, line []byte) error {
 	}
 	r := &p.r
 	r.start(b, ev, line, s, &noColumns)
-	r.slots = noSlots
+	r.slots, r.vals, r.elems = noSlots, p.vals, p.elems
 	p.place(s.kind)
 	r.common(ev)
 	r.columns(ev)
@@ -109,11 +111,13 @@ func (p *JSON) read(line []byte) (*path, error) {
 	if cap(p.elems) > maxKept {
 		p.elems = nil
 	}
+	p.r.plain = true
 	p.line, p.vals, p.elems, p.guess.last = line, p.vals[:0], p.elems[:0], 0
 	if known, ok := p.quick(line); ok {
 		return known, nil
 	}
 	p.vals, p.elems, p.guess.last = p.vals[:0], p.elems[:0], 0
+	p.r.plain = false
 	p.walk.Reset(line)
 	return p.fields()
 }
@@ -344,11 +348,11 @@ func (p *JSON) isExtra(i int, k event.Kind) bool {
 	return !known && v.kind != scan.Null && slices.Contains(p.wanted, p.guess.names[v.id])
 }
 
-// jsonField returns the raw text of value i, which then is the one at hand.
+// jsonField returns the raw text of value i, which then is the one at hand; of an
+// array nothing.
 func (r *reader) jsonField(i int) []byte {
-	v := &r.p.vals[i]
-	r.cur = v
-	r.plain = !v.esc
+	r.cur = i
+	v := &r.vals[i]
 	if v.kind == scan.Array {
 		return nil
 	}
@@ -356,7 +360,7 @@ func (r *reader) jsonField(i int) []byte {
 }
 
 // jsonText returns the text of the value at hand.
-func (r *reader) jsonText(v []byte) string { return r.jsonString(v, r.cur.esc) }
+func (r *reader) jsonText(v []byte) string { return r.jsonString(v, r.vals[r.cur].esc) }
 
 // jsonString decodes a string's raw text.
 func (r *reader) jsonString(v []byte, esc bool) string {
@@ -393,10 +397,11 @@ func binaryEscapes(v []byte) []byte {
 
 // jsonList returns the elements of the array at hand; a scalar is an array of one.
 func (r *reader) jsonList(v []byte) []string {
-	if r.cur.kind != scan.Array {
+	cur := &r.vals[r.cur]
+	if cur.kind != scan.Array {
 		return append(r.b.Strings(1), r.jsonText(v))
 	}
-	elems := r.p.elems[r.cur.from:r.cur.to]
+	elems := r.elems[cur.from:cur.to]
 	if len(elems) == 0 {
 		return nil
 	}
@@ -413,10 +418,11 @@ func (r *reader) jsonList(v []byte) []string {
 
 // jsonTTLs is jsonList for intervals in seconds.
 func (r *reader) jsonTTLs(v []byte) []uint32 {
-	if r.cur.kind != scan.Array {
+	cur := &r.vals[r.cur]
+	if cur.kind != scan.Array {
 		return append(r.b.TTLs(1), r.ttl(v))
 	}
-	elems := r.p.elems[r.cur.from:r.cur.to]
+	elems := r.elems[cur.from:cur.to]
 	if len(elems) == 0 {
 		return nil
 	}

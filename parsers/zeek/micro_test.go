@@ -1,55 +1,111 @@
 package zeek
 
 import (
+	"encoding/json"
+	"fmt"
+	gojson "github.com/goccy/go-json"
+	"os"
+	"runtime"
+	"syscall"
 	"testing"
 	"tidewatch/event"
 	"tidewatch/internal/shareddata"
+	"tidewatch/parsers"
 )
 
-func BenchmarkMicro(b *testing.B) {
-	data := readLog(b, shareddata.Path(b, "zeek/wrccdc/dns.log.gz"))
-	lines := logLines(data)
-	var starts positions
-	b.Run("split", func(b *testing.B) {
-		b.SetBytes(int64(len(data)))
-		for b.Loop() {
-			for _, l := range lines {
-				splitByte(l, 9, &starts)
-			}
+func cpu() int64 {
+	var u syscall.Rusage
+	syscall.Getrusage(1, &u)
+	return u.Utime.Nano() + u.Stime.Nano()
+}
+
+func best(n int, f func()) float64 {
+	b := int64(1 << 62)
+	for range n {
+		t := cpu()
+		f()
+		if d := cpu() - t; d < b {
+			b = d
 		}
-	})
-	b.Run("add", func(b *testing.B) {
-		b.SetBytes(int64(len(data)))
-		pool := event.NewPool(2, 1024, 1<<20)
-		for b.Loop() {
+	}
+	return float64(b)
+}
+
+func passes(lines [][]byte, p func() parsers.Parser) func() {
+	pool := event.NewPool(2, 1024, 1<<20)
+	return func() {
+		q := p()
+		for range 4 {
 			batch := <-pool
-			for _, l := range lines {
-				ev, _ := batch.Add(l)
+			for _, line := range lines {
+				ev, own := batch.Add(line)
 				if ev == nil {
 					batch.Release()
 					batch = <-pool
-					ev, _ = batch.Add(l)
+					ev, own = batch.Add(line)
 				}
-				batch.DNS(ev)
+				if q.Parse(batch, ev, own) != nil {
+					batch.Drop()
+				}
 			}
 			batch.Release()
 		}
-	})
-	b.Run("addsmall", func(b *testing.B) {
-		b.SetBytes(int64(len(data)))
-		pool := event.NewPool(2, 128, 1<<16)
-		for b.Loop() {
-			batch := <-pool
-			for _, l := range lines {
-				ev, _ := batch.Add(l)
-				if ev == nil {
-					batch.Release()
-					batch = <-pool
-					ev, _ = batch.Add(l)
+	}
+}
+
+func TestMicro(t *testing.T) {
+	mode := os.Getenv("MICRO")
+	if mode == "" {
+		t.Skip()
+	}
+	runtime.LockOSThread()
+	if mode == "tsv" || mode == "all" {
+		for _, l := range tsvLogs {
+			data := readLog(t, shareddata.Path(t, l.path))
+			lines := logLines(data)
+			if l.name == "conn" {
+				for range 4 {
+					lines = append(lines, lines...)
 				}
-				batch.DNS(ev)
+				data = make([]byte, len(data)*16)
 			}
-			batch.Release()
+			offsets := make([]int, 64)
+			a := best(12, func() {
+				for range 4 {
+					for _, line := range lines {
+						offsets = tabSplit(line, offsets[:0])
+					}
+				}
+			})
+			b := best(12, passes(lines, func() parsers.Parser { return NewTSV(parsers.Options{}) }))
+			sz := float64(4*len(data)) * 1000
+			fmt.Printf("%s split %.0f ours %.0f MB/s ratio %.3f\n", l.name, sz/a, sz/b, a/b)
 		}
-	})
+	}
+	if mode == "json" || mode == "all" {
+		for _, name := range []string{"dns", "ssl"} {
+			data := readLog(t, shareddata.Path(t, "zeek/wrccdc/"+name+".json.gz"))
+			lines := logLines(data)
+			sz := float64(len(data)) * 1000
+			a := best(8, passes(lines, func() parsers.Parser { return NewJSON(parsers.Options{}) })) / 4
+			riv := func(un func([]byte, any) error) func() {
+				return func() {
+					for _, line := range lines {
+						if name == "dns" {
+							var r rivalDNS
+							un(line, &r)
+						} else {
+							var r rivalTLS
+							un(line, &r)
+						}
+					}
+				}
+			}
+
+			e := best(3, riv(json.Unmarshal))
+			g := best(5, riv(func(l []byte, v any) error { return gojson.Unmarshal(l, v) }))
+
+			fmt.Printf("%s ours %.0f enc %.0f goccy %.0f  x%.2f x%.2f\n", name, sz/a, sz/e, sz/g, e/a, g/a)
+		}
+	}
 }

@@ -3,7 +3,6 @@ package zeek
 import (
 	"encoding/binary"
 	"math/bits"
-	"slices"
 
 	"tidewatch/parsers/scan"
 )
@@ -15,54 +14,52 @@ func (p *JSON) quick(line []byte) (known *path, ok bool) {
 	if len(line) < 2 || line[0] != '{' {
 		return nil, false
 	}
-	i := 1
+	g, vals, n := &p.guess, p.vals[:cap(p.vals)], 0
+	last, i := uint16(0), 1
 	for {
-		id, at := p.guess.key(line, i)
-		if at == 0 {
+		id := g.after[last][0]
+		k := &g.keys[id]
+		at := i + len(k.text)
+		if !k.at(line, i) {
+			if id, at = g.key(line, i, last); at == 0 {
+				return nil, false
+			}
+		}
+		last = id
+		if n == len(vals) {
 			return nil, false
 		}
-		var from, to int
-		var kind scan.Kind
+		v := &vals[n]
 		if at < len(line) && line[at] == '[' {
-			from, kind = len(p.elems), scan.Array
+			v.set(id, len(p.elems), 0, scan.Array)
 			i = p.quickArray(line, at+1)
-			to = len(p.elems)
+			v.to = uint32(len(p.elems))
 		} else {
-			from, to, i, kind = quickValue(line, at)
+			from, to, next, kind := quickValue(line, at)
+			v.set(id, from, to, kind)
+			i = next
 		}
 		if i < 0 {
 			return nil, false
 		}
-		switch {
-		case id == pathID && kind == scan.String:
-			if known = p.path(line[from:to]); known.skip != nil {
-				return known, true
-			}
-		case int(id) < len(words.names) || p.wanted != nil:
-			if len(p.vals) == maxColumns {
-				return nil, false
-			}
-			p.vals = put(p.vals, id, from, to, kind)
+		if id != pathID || v.kind != scan.String {
+			n++
+		} else if known = p.path(line[v.from:v.to]); known.skip != nil {
+			return known, true
 		}
 		if i >= len(line) || line[i] != ',' {
+			p.vals = vals[:n]
 			return known, i == len(line)-1 && line[i] == '}'
 		}
 		i++
 	}
 }
 
-// put appends a value. It writes the fields where they belong: a value put together
-// first and then copied is read before it has left the store buffer.
-func put(list []jsonValue, id uint16, from, to int, kind scan.Kind) []jsonValue {
-	n := len(list)
-	if n == cap(list) {
-		list = slices.Grow(list, 1)
-	}
-	list = list[:n+1]
-	v := &list[n]
+// set writes the fields where they belong: a value put together first and then
+// copied is read before it has left the store buffer.
+func (v *jsonValue) set(id uint16, from, to int, kind scan.Kind) {
 	v.from, v.to = uint32(from), uint32(to)
 	v.id, v.kind, v.esc = id, kind, false
-	return list
 }
 
 // quickArray reads the elements of an array, the first of which begins at i. It
@@ -76,7 +73,8 @@ func (p *JSON) quickArray(line []byte, i int) int {
 		if next < 0 || next >= len(line) {
 			return -1
 		}
-		p.elems = put(p.elems, 0, from, to, kind)
+		p.elems = append(p.elems, jsonValue{})
+		p.elems[len(p.elems)-1].set(0, from, to, kind)
 		switch line[next] {
 		case ',':
 			i = next + 1

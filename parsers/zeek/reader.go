@@ -40,8 +40,9 @@ type reader struct {
 	addrs scan.AddrCache
 	clock scan.ISOCache
 
-	p   *JSON      // the parser, if json
-	cur *jsonValue // the value read last, if json
+	// For JSON, where slots says which value a column is.
+	vals, elems []jsonValue
+	cur         int // the value read last
 
 	// The only sender and the only receiver of a file, in old logs.
 	tx, rx netip.Addr
@@ -59,6 +60,9 @@ func (r *reader) get(c event.Column) ([]byte, bool) {
 	if p < 0 {
 		return nil, false
 	}
+	if r.json {
+		return r.jsonField(p), true
+	}
 	var v []byte
 	if r.long {
 		v = r.longField(p)
@@ -73,11 +77,8 @@ func (r *reader) get(c event.Column) ([]byte, bool) {
 	return v, true
 }
 
-// longField returns field p of a long line or a JSON record.
+// longField returns field p of a long line.
 func (r *reader) longField(p int) []byte {
-	if r.json {
-		return r.jsonField(p)
-	}
 	return r.line[r.wide[p/2] : int(r.wide[p/2+1])-r.gap]
 }
 
@@ -95,8 +96,8 @@ func (r *reader) only(c event.Column) byte {
 	return r.line[at]
 }
 
-// isUnset compares with a marker for unset of any length. JSON has none.
-func (r *reader) isUnset(v []byte) bool { return !r.json && string(v) == string(r.unset) }
+// isUnset compares with a marker for unset of any length.
+func (r *reader) isUnset(v []byte) bool { return string(v) == string(r.unset) }
 
 // text returns a string column, decoded.
 func (r *reader) text(c event.Column) string {
@@ -238,6 +239,9 @@ func (r *reader) ttls(c event.Column) []uint32 {
 // ttl returns an interval in whole seconds, rounded.
 func (r *reader) ttl(v []byte) uint32 {
 	if n := len(v) - len(".000000"); n > 0 && string(v[n:]) == ".000000" {
+		v = v[:n]
+	}
+	if n := len(v) - len(".0"); n > 0 && string(v[n:]) == ".0" {
 		v = v[:n]
 	}
 	if n, ok := scan.Uint(v); ok {
