@@ -119,9 +119,13 @@ func (s *JSON) Escaped() bool { return s.esc }
 // of the line, or of b's memory if there were escapes. Bytes that are not UTF-8 are
 // kept; half a surrogate pair becomes U+FFFD, as in encoding/json.
 func (s *JSON) Bytes(b *event.Batch) []byte {
-	if !s.esc {
-		return s.b[s.v0:s.v1]
+	if s.esc {
+		return s.unescaped(b)
 	}
+	return s.b[s.v0:s.v1]
+}
+
+func (s *JSON) unescaped(b *event.Batch) []byte {
 	raw := s.b[s.v0:s.v1]
 	return Unescape(b.Scratch(len(raw)), raw) // never longer than raw
 }
@@ -254,8 +258,12 @@ func (s *JSON) otherValue(i int) bool {
 	if i >= len(b) {
 		return s.fail(parsers.ReasonBadJSON)
 	}
-	end := -1
 	s.esc, s.state, s.v0 = false, afterValue, i
+	if end := digitsEnd(b, i); end > i && end < len(b) && (b[end] == ',' || b[end] == '}') && (b[i] != '0' || end == i+1) {
+		s.kind, s.v1, s.i = Number, end, end // the usual form
+		return true
+	}
+	end := -1
 	switch c := b[i]; c {
 	case '{', '[':
 		s.kind, s.state, s.v1, s.i = Object, beforeBracket, i, i

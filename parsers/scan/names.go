@@ -86,7 +86,7 @@ type Guide struct {
 }
 
 // NewGuide returns a guide that has not learnt anything.
-func NewGuide(n *Names) *Guide { return &Guide{names: n} }
+func NewGuide(n *Names) Guide { return Guide{names: n} }
 
 // Next does s.Next and returns the number of the key, Other or End. prev is the
 // number of the key before, 0 for the first member.

@@ -9,15 +9,14 @@ import (
 // whom, and what came of it.
 
 func (p *Parser) ftp() {
-	s := &p.s
 	d := p.b.App(p.ev)
-	for s.Enter(); s.Next(); {
-		switch string(s.Key()) {
-		case "command":
+	for k := p.enter(inFTP); k != scan.End; k = p.next(inFTP, k) {
+		switch k {
+		case keyCommand:
 			p.text(&d.Command, event.AppCommand)
-		case "command_data":
+		case keyCommandData:
 			p.text(&d.Argument, event.AppArgument)
-		case "completion_code":
+		case keyCompletionCode:
 			p.first(&d.Status, event.AppStatus)
 		}
 	}
@@ -29,25 +28,23 @@ func (p *Parser) ftp() {
 
 func (p *Parser) smtp() {
 	p.r.fileWrite = true
-	s := &p.s
 	d := p.b.App(p.ev)
-	for s.Enter(); s.Next(); {
-		switch string(s.Key()) {
-		case "helo":
+	for k := p.enter(inSMTP); k != scan.End; k = p.next(inSMTP, k) {
+		switch k {
+		case keyHelo:
 			p.text(&d.Argument, event.AppArgument)
-		case "mail_from":
+		case keyMailFrom:
 			p.text(&d.User, event.AppUser)
-		case "rcpt_to":
+		case keyRcptTo:
 			p.texts(&d.Names, event.AppNames)
 		}
 	}
 }
 
 func (p *Parser) email() {
-	s := &p.s
 	d := p.b.App(p.ev)
-	for s.Enter(); s.Next(); {
-		if string(s.Key()) == "status" {
+	for k := p.enter(inEmail); k != scan.End; k = p.next(inEmail, k) {
+		if k == keyStatus {
 			p.text(&d.Status, event.AppStatus)
 		}
 	}
@@ -55,26 +52,25 @@ func (p *Parser) email() {
 
 // dcerpc keeps the interfaces of a BIND in Names.
 func (p *Parser) dcerpc() {
-	s := &p.s
 	d := p.b.App(p.ev)
-	for s.Enter(); s.Next(); {
-		switch string(s.Key()) {
-		case "request":
+	for k := p.enter(inDCERPC); k != scan.End; k = p.next(inDCERPC, k) {
+		switch k {
+		case keyRequest:
 			p.text(&d.Command, event.AppCommand)
-		case "response":
+		case keyResponse:
 			p.text(&d.Status, event.AppStatus)
-		case "rpc_version":
+		case keyRPCVersion:
 			p.text(&d.Version, event.AppVersion)
-		case "req":
-			p.inner("opnum", &d.Argument, event.AppArgument)
-		case "interfaces":
-			p.objects("uuid", &d.Names, event.AppNames)
+		case keyReq:
+			p.inner(keyOpnum, &d.Argument, event.AppArgument)
+		case keyInterfaces:
+			p.objects(keyUUID, &d.Names, event.AppNames)
 		}
 	}
 }
 
 // objects keeps one text of each object in a list; texts in the list are kept too.
-func (p *Parser) objects(name string, dst *[]string, c event.Column) {
+func (p *Parser) objects(key int, dst *[]string, c event.Column) {
 	s := &p.s
 	if s.Kind() != scan.Array {
 		return
@@ -84,7 +80,7 @@ func (p *Parser) objects(name string, dst *[]string, c event.Column) {
 		if s.Kind() == scan.String {
 			p.list = append(p.list, s.Text(p.b))
 		} else {
-			p.innerList(name)
+			p.innerList(key)
 		}
 	}
 	p.keep(dst, c)
@@ -102,20 +98,20 @@ func (p *Parser) mqtt() {
 			d.Command = mqttName(s.Key())
 			ev.Set.Add(event.AppCommand)
 		}
-		for s.Enter(); s.Next(); {
-			switch string(s.Key()) {
-			case "client_id":
+		for k := p.enter(inMQTT); k != scan.End; k = p.next(inMQTT, k) {
+			switch k {
+			case keyClientID:
 				p.text(&d.Argument, event.AppArgument)
-			case "username":
+			case keyUsername:
 				p.text(&d.User, event.AppUser)
-			case "protocol_version":
+			case keyProtocolVersion:
 				p.text(&d.Version, event.AppVersion)
-			case "return_code", "reason_code":
+			case keyReturnCode, keyReasonCode:
 				p.text(&d.Status, event.AppStatus)
-			case "topic":
+			case keyTopic:
 				p.texts(&d.Names, event.AppNames)
-			case "topics":
-				p.objects("topic", &d.Names, event.AppNames)
+			case keyTopics:
+				p.objects(keyTopic, &d.Names, event.AppNames)
 			}
 		}
 	}
@@ -136,18 +132,18 @@ func mqttName(key []byte) string {
 func (p *Parser) nfs() {
 	s := &p.s
 	d := p.b.App(p.ev)
-	for s.Enter(); s.Next(); {
-		switch string(s.Key()) {
-		case "procedure":
+	for k := p.enter(inNFS); k != scan.End; k = p.next(inNFS, k) {
+		switch k {
+		case keyProcedure:
 			p.text(&d.Command, event.AppCommand)
 			p.transfer(d.Command)
-		case "filename":
+		case keyFilename:
 			p.text(&d.Argument, event.AppArgument)
-		case "status":
+		case keyStatus:
 			p.text(&d.Status, event.AppStatus)
-		case "version":
+		case keyVersion:
 			p.text(&d.Version, event.AppVersion)
-		case "type":
+		case keyType:
 			p.r.response = s.Kind() == scan.String && string(s.Raw()) == "response"
 			p.r.request = !p.r.response
 		}
@@ -155,40 +151,38 @@ func (p *Parser) nfs() {
 }
 
 func (p *Parser) snmp() {
-	s := &p.s
 	d := p.b.App(p.ev)
-	for s.Enter(); s.Next(); {
-		switch string(s.Key()) {
-		case "pdu_type":
+	for k := p.enter(inSNMP); k != scan.End; k = p.next(inSNMP, k) {
+		switch k {
+		case keyPduType:
 			p.text(&d.Command, event.AppCommand)
 			p.r.response = d.Command == "response"
-		case "version":
+		case keyVersion:
 			p.text(&d.Version, event.AppVersion)
-		case "community", "usm":
+		case keyCommunity, keyUSM:
 			p.text(&d.User, event.AppUser)
-		case "trap_type":
+		case keyTrapType:
 			p.text(&d.Argument, event.AppArgument)
-		case "error":
+		case keyError:
 			p.text(&d.Status, event.AppStatus)
-		case "vars":
+		case keyVars:
 			p.texts(&d.Names, event.AppNames)
 		}
 	}
 }
 
 func (p *Parser) sip() {
-	s := &p.s
 	d := p.b.App(p.ev)
-	for s.Enter(); s.Next(); {
-		switch string(s.Key()) {
-		case "method":
+	for k := p.enter(inSIP); k != scan.End; k = p.next(inSIP, k) {
+		switch k {
+		case keyMethod:
 			p.text(&d.Command, event.AppCommand)
 			p.r.request = true
-		case "code":
+		case keyCode:
 			p.text(&d.Status, event.AppStatus)
-		case "uri":
+		case keyURI:
 			p.text(&d.Argument, event.AppArgument)
-		case "version":
+		case keyVersion:
 			p.text(&d.Version, event.AppVersion)
 		}
 	}
@@ -199,17 +193,17 @@ func (p *Parser) sip() {
 func (p *Parser) ike() {
 	s := &p.s
 	d := p.b.App(p.ev)
-	for s.Enter(); s.Next(); {
-		switch string(s.Key()) {
-		case "exchange_type":
+	for k := p.enter(inIKE); k != scan.End; k = p.next(inIKE, k) {
+		switch k {
+		case keyExchangeType:
 			p.text(&d.Command, event.AppCommand)
-		case "init_spi":
+		case keyInitSPI:
 			p.text(&d.Argument, event.AppArgument)
-		case "version_major":
+		case keyVersionMajor:
 			p.text(&d.Version, event.AppVersion)
-		case "payload":
+		case keyPayload:
 			p.texts(&d.Names, event.AppNames)
-		case "role":
+		case keyRole:
 			if s.Kind() == scan.String {
 				p.r.response = string(s.Raw()) == "responder"
 				p.r.request = string(s.Raw()) == "initiator"

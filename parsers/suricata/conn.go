@@ -9,31 +9,31 @@ import (
 func (p *Parser) flow() {
 	s, ev, r := &p.s, p.ev, &p.r
 	c := p.b.Conn(ev)
-	for s.Enter(); s.Next(); {
-		switch string(s.Key()) {
-		case "pkts_toserver", "pkts":
+	for k := p.enter(inFlow); k != scan.End; k = p.next(inFlow, k) {
+		switch k {
+		case keyPktsToserver, keyPkts:
 			p.uint(&c.OrigPkts, event.ConnOrigPkts)
-		case "pkts_toclient":
+		case keyPktsToclient:
 			p.uint(&c.RespPkts, event.ConnRespPkts)
-		case "bytes_toserver", "bytes":
+		case keyBytesToserver, keyBytes:
 			p.uint(&c.OrigIPBytes, event.ConnOrigIPBytes)
-		case "bytes_toclient":
+		case keyBytesToclient:
 			p.uint(&c.RespIPBytes, event.ConnRespIPBytes)
-		case "start":
+		case keyStart:
 			r.hasStart = p.time(&r.start) || r.hasStart
-		case "end":
+		case keyEnd:
 			r.hasEnd = p.time(&r.end) || r.hasEnd
-		case "state":
+		case keyState:
 			p.text(&c.FlowState, event.ConnFlowState)
-		case "reason":
+		case keyReason:
 			p.text(&c.Reason, event.ConnReason)
-		case "alerted":
+		case keyAlerted:
 			p.bool(&c.Alerted, event.ConnAlerted)
-		case "src_ip":
+		case keySrcIP:
 			if s.Kind() == scan.String {
 				r.flowAddr, r.flowSource = scan.Addr(s.Bytes(p.b))
 			}
-		case "src_port":
+		case keySrcPort:
 			if v, ok := p.number(); ok {
 				r.flowPort = uint16(v)
 			}
@@ -43,14 +43,14 @@ func (p *Parser) flow() {
 
 // tcp reads the TCP flags seen in each direction.
 func (p *Parser) tcp() {
-	s, c := &p.s, p.b.Conn(p.ev)
-	for s.Enter(); s.Next(); {
-		switch string(s.Key()) {
-		case "tcp_flags_ts":
+	c := p.b.Conn(p.ev)
+	for k := p.enter(inTCP); k != scan.End; k = p.next(inTCP, k) {
+		switch k {
+		case keyTCPFlagsTS:
 			p.r.hasFlags = p.hex8(&c.OrigFlags, event.ConnOrigFlags) || p.r.hasFlags
-		case "tcp_flags_tc":
+		case keyTCPFlagsTC:
 			p.hex8(&c.RespFlags, event.ConnRespFlags)
-		case "tcp_flags":
+		case keyTCPFlags:
 			if p.r.netflow {
 				p.hex8(&c.OrigFlags, event.ConnOrigFlags)
 			}
@@ -60,12 +60,12 @@ func (p *Parser) tcp() {
 
 // ether reads the MAC addresses. Of a flow that had several the first counts.
 func (p *Parser) ether() {
-	s, c := &p.s, p.b.Conn(p.ev)
-	for s.Enter(); s.Next(); {
-		switch string(s.Key()) {
-		case "src_mac", "src_macs":
+	c := p.b.Conn(p.ev)
+	for k := p.enter(inEther); k != scan.End; k = p.next(inEther, k) {
+		switch k {
+		case keySrcMAC, keySrcMacs:
 			p.first(&c.OrigMAC, event.ConnOrigMAC)
-		case "dest_mac", "dest_macs":
+		case keyDestMAC, keyDestMacs:
 			p.first(&c.RespMAC, event.ConnRespMAC)
 		}
 	}

@@ -11,27 +11,27 @@ func (p *Parser) dns() {
 	s, ev := &p.s, p.ev
 	d := p.b.DNS(ev)
 	p.list, p.ttls = p.list[:0], p.ttls[:0]
-	for s.Enter(); s.Next(); {
-		switch string(s.Key()) {
-		case "queries", "query":
+	for k := p.enter(inDNS); k != scan.End; k = p.next(inDNS, k) {
+		switch k {
+		case keyQueries, keyQuery:
 			if s.Kind() != scan.Array {
 				continue
 			}
 			for s.Enter(); s.Next(); {
 				if s.Kind() == scan.Object {
-					for s.Enter(); s.Next(); {
-						p.dnsMember(d)
+					for k := p.enter(inDNSPart); k != scan.End; k = p.next(inDNSPart, k) {
+						p.dnsMember(d, k)
 					}
 				}
 			}
-		case "answer":
+		case keyAnswer:
 			if s.Kind() == scan.Object {
-				for s.Enter(); s.Next(); {
-					p.dnsMember(d)
+				for k := p.enter(inDNSAnswer); k != scan.End; k = p.next(inDNSAnswer, k) {
+					p.dnsMember(d, k)
 				}
 			}
 		default:
-			p.dnsMember(d)
+			p.dnsMember(d, k)
 		}
 	}
 	if len(p.list) > 0 {
@@ -44,48 +44,48 @@ func (p *Parser) dns() {
 }
 
 // dnsMember reads one member of a message.
-func (p *Parser) dnsMember(d *event.DNS) {
-	s, ev := &p.s, p.ev
-	switch string(s.Key()) {
-	case "version":
+func (p *Parser) dnsMember(d *event.DNS, k int) {
+	ev := p.ev
+	switch k {
+	case keyVersion:
 		p.uint8(&p.r.dnsVersion)
-	case "type":
+	case keyType:
 		p.dnsType(d)
-	case "id":
+	case keyID:
 		p.uint16(&d.TransID, event.DNSTransID)
-	case "tx_id":
+	case keyTxID:
 		p.uint(&ev.TxID, event.ColTxID)
-	case "rrname":
+	case keyRrname:
 		p.text(&d.Query, event.DNSQuery)
-	case "rrtype":
+	case keyRrtype:
 		p.text(&d.QTypeName, event.DNSQTypeName)
 		if n, ok := rrType(d.QTypeName); ok {
 			d.QType = n
 			ev.Set.Add(event.DNSQType)
 		}
-	case "rcode":
+	case keyRcode:
 		p.text(&d.RCodeName, event.DNSRCodeName)
 		if n, ok := rCode(d.RCodeName); ok {
 			d.RCode = n
 			ev.Set.Add(event.DNSRCode)
 		}
-	case "flags":
+	case keyFlags:
 		p.dnsFlags(d)
-	case "aa":
+	case keyAA:
 		p.bool(&d.AA, event.DNSAA)
-	case "tc":
+	case keyTC:
 		p.bool(&d.TC, event.DNSTC)
-	case "rd":
+	case keyRD:
 		p.bool(&d.RD, event.DNSRD)
-	case "ra":
+	case keyRA:
 		p.bool(&d.RA, event.DNSRA)
-	case "opcode":
+	case keyOpcode:
 		p.uint16(&d.Opcode, event.DNSOpcode)
-	case "rdata", "ttl":
-		p.answerMember() // version 1 has one event an answer
-	case "answers":
+	case keyRdata, keyTTL:
+		p.answerMember(k) // version 1 has one event an answer
+	case keyAnswers:
 		p.answers()
-	case "grouped":
+	case keyGrouped:
 		p.grouped()
 	}
 }
@@ -142,8 +142,8 @@ func (p *Parser) answers() {
 			continue
 		}
 		n, t := len(p.list), len(p.ttls)
-		for s.Enter(); s.Next(); {
-			p.answerMember()
+		for k := p.enter(inAnswers); k != scan.End; k = p.next(inAnswers, k) {
+			p.answerMember(k)
 		}
 		// One element each, whatever the record had.
 		if len(p.list) == n {
@@ -158,40 +158,40 @@ func (p *Parser) answers() {
 
 // answerMember reads the data of a resource record: of the types that have more than
 // one field the one that Zeek logs too.
-func (p *Parser) answerMember() {
+func (p *Parser) answerMember(k int) {
 	s := &p.s
-	name := ""
-	switch string(s.Key()) {
-	case "ttl":
+	key := scan.Other
+	switch k {
+	case keyTTL:
 		if v, ok := p.number(); ok && v < 1<<32 {
 			p.ttls = append(p.ttls, uint32(v))
 		}
 		return
-	case "rdata":
+	case keyRdata:
 		if s.Kind() == scan.String {
 			p.list = append(p.list, s.Text(p.b))
 		}
 		return
-	case "srv":
-		name = "name"
-	case "soa":
-		name = "mname"
-	case "sshfp":
-		name = "fingerprint"
+	case keySRV:
+		key = keyName
+	case keySOA:
+		key = keyMname
+	case keySSHFP:
+		key = keyFingerprint
 	default:
 		return
 	}
-	p.innerList(name)
+	p.innerList(key)
 }
 
 // innerList appends a text of the object at hand to the list.
-func (p *Parser) innerList(name string) {
+func (p *Parser) innerList(key int) {
 	s := &p.s
 	if s.Kind() != scan.Object {
 		return
 	}
-	for s.Enter(); s.Next(); {
-		if string(s.Key()) == name && s.Kind() == scan.String {
+	for k := p.enter(inInnerList); k != scan.End; k = p.next(inInnerList, k) {
+		if k == key && s.Kind() == scan.String {
 			p.list = append(p.list, s.Text(p.b))
 		}
 	}
@@ -208,20 +208,20 @@ func (p *Parser) grouped() {
 		if s.Kind() != scan.Array {
 			continue
 		}
-		name := ""
+		key := scan.Other
 		switch string(s.Key()) {
 		case "SRV":
-			name = "name"
+			key = keyName
 		case "SOA":
-			name = "mname"
+			key = keyMname
 		case "SSHFP":
-			name = "fingerprint"
+			key = keyFingerprint
 		}
 		for s.Enter(); s.Next(); {
 			if s.Kind() == scan.String {
 				p.list = append(p.list, s.Text(p.b))
-			} else if name != "" {
-				p.innerList(name)
+			} else if key != scan.Other {
+				p.innerList(key)
 			}
 		}
 	}

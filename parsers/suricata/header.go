@@ -5,114 +5,49 @@ import (
 	"tidewatch/parsers/scan"
 )
 
-// The members of a record, in the order in which Suricata writes them.
-const (
-	_ = iota
-	memTimestamp
-	memFlowID
-	memParentID
-	memSensorID
-	memInIface
-	memPcapCnt
-	memEventType
-	memVLAN
-	memSrcIP
-	memSrcPort
-	memDestIP
-	memDestPort
-	memProto
-	memIPVersion
-	memICMPType
-	memICMPCode
-	memResponseICMPType
-	memResponseICMPCode
-	memPktSrc
-	memCommunityID
-	memTxID
-	memAppProto
-	memAppProtoTS
-	memAppProtoTC
-	memDirection
-	memHost
-	memFlow
-	memNetFlow
-	memTCP
-	memEther
-	memDNS
-	memTLS
-	memQUIC
-	memHTTP
-	memHTTP2
-	memFileInfo
-	memAlert
-	memAnomaly
-	memSSH
-	memSMB
-	memRDP
-	memKRB5
-	memDHCP
-	memFTP
-	memSMTP
-	memEmail
-	memDCERPC
-	memMQTT
-	memNFS
-	memRPC
-	memSNMP
-	memSIP
-	memIKE
-	memIKEv2
-)
-
-var memberNames = scan.NewNames("timestamp", "flow_id", "parent_id", "sensor_id", "in_iface", "pcap_cnt", "event_type", "vlan",
-	"src_ip", "src_port", "dest_ip", "dest_port", "proto", "ip_v", "icmp_type", "icmp_code", "response_icmp_type",
-	"response_icmp_code", "pkt_src", "community_id", "tx_id", "app_proto", "app_proto_ts", "app_proto_tc", "direction", "host",
-	"flow", "netflow", "tcp", "ether", "dns", "tls", "quic", "http", "http2", "fileinfo", "alert", "anomaly", "ssh", "smb",
-	"rdp", "krb5", "dhcp", "ftp", "smtp", "email", "dcerpc", "mqtt", "nfs", "rpc", "snmp", "sip", "ike", "ikev2")
-
 // member reads one member of the record's outermost object. The error is a
 // *parsers.Skip.
 func (p *Parser) member(k int) error {
 	ev, s := p.ev, &p.s
 	switch k {
-	case memTimestamp:
+	case keyTimestamp:
 		if p.time(&ev.Written) {
 			ev.Set.Add(event.ColWritten)
 		}
-	case memFlowID:
+	case keyFlowID:
 		if s.Kind() == scan.Number && isUint(s.Raw()) {
 			ev.UID = event.String(s.Raw())
 			ev.Set.Add(event.ColUID)
 		}
-	case memEventType:
+	case keyEventType:
 		return p.eventType()
-	case memSrcIP:
+	case keySrcIP:
 		p.addr(&ev.Orig.Addr, event.ColOrigAddr)
-	case memSrcPort:
+	case keySrcPort:
 		p.port(&ev.Orig.Port, event.ColOrigPort)
-	case memDestIP:
+	case keyDestIP:
 		p.addr(&ev.Resp.Addr, event.ColRespAddr)
-	case memDestPort:
+	case keyDestPort:
 		p.port(&ev.Resp.Port, event.ColRespPort)
-	case memProto:
+	case keyProto:
 		if ev.Proto = scan.Proto(s.Bytes(p.b)); ev.Proto != 0 {
 			ev.Set.Add(event.ColProto)
 		}
-	case memCommunityID:
+	case keyCommunityID:
 		p.text(&ev.CommunityID, event.ColCommunityID)
-	case memTxID:
+	case keyTxID:
 		p.uint(&ev.TxID, event.ColTxID)
-	case memVLAN:
+	case keyVLAN:
 		p.vlan()
-	case memICMPType:
+	case keyICMPType:
 		p.r.hasICMP = p.uint8(&p.r.icmpType) || p.r.hasICMP
-	case memICMPCode:
+	case keyICMPCode:
 		p.uint8(&p.r.icmpCode)
-	case memAppProto:
+	case keyAppProto:
 		if s.Kind() == scan.String {
 			p.r.appProto = s.Text(p.b)
 		}
-	case memDirection:
+	case keyDirection:
 		p.r.toClient = s.Kind() == scan.String && string(s.Raw()) == "to_client"
 		p.r.toServer = s.Kind() == scan.String && string(s.Raw()) == "to_server"
 	default:
@@ -126,35 +61,35 @@ func (p *Parser) member(k int) error {
 // object reads the objects inside a record that have columns.
 func (p *Parser) object(k int) {
 	switch k {
-	case memFlow, memNetFlow:
+	case keyFlow, keyNetflow:
 		p.flow()
-	case memTCP:
+	case keyTCP:
 		p.tcp()
-	case memEther:
+	case keyEther:
 		p.ether()
-	case memDNS:
+	case keyDNS:
 		p.dns()
-	case memTLS:
+	case keyTLS:
 		p.tls()
-	case memQUIC:
+	case keyQUIC:
 		p.quic()
-	case memHTTP, memHTTP2:
+	case keyHTTP, keyHTTP2:
 		p.http()
-	case memFileInfo:
+	case keyFileinfo:
 		p.file()
-	case memAlert:
+	case keyAlert:
 		p.alert()
-	case memAnomaly:
+	case keyAnomaly:
 		p.anomaly()
-	case memSSH:
+	case keySSH:
 		p.ssh()
-	case memSMB:
+	case keySMB:
 		p.smb()
-	case memRDP:
+	case keyRDP:
 		p.rdp()
-	case memKRB5:
+	case keyKRB5:
 		p.kerberos()
-	case memDHCP:
+	case keyDHCP:
 		p.dhcp()
 	default:
 		p.app(k)
@@ -164,23 +99,23 @@ func (p *Parser) object(k int) {
 // app reads the objects whose columns are those of event.App.
 func (p *Parser) app(k int) {
 	switch k {
-	case memFTP:
+	case keyFTP:
 		p.ftp()
-	case memSMTP:
+	case keySMTP:
 		p.smtp()
-	case memEmail:
+	case keyEmail:
 		p.email()
-	case memDCERPC:
+	case keyDCERPC:
 		p.dcerpc()
-	case memMQTT:
+	case keyMQTT:
 		p.mqtt()
-	case memNFS:
+	case keyNFS:
 		p.nfs()
-	case memSNMP:
+	case keySNMP:
 		p.snmp()
-	case memSIP:
+	case keySIP:
 		p.sip()
-	case memIKE, memIKEv2:
+	case keyIKE, keyIKEv2:
 		p.ike()
 	}
 }

@@ -8,30 +8,30 @@ import (
 )
 
 func (p *Parser) http() {
-	s, ev := &p.s, p.ev
+	ev := p.ev
 	d := p.b.HTTP(ev)
-	for s.Enter(); s.Next(); {
-		switch string(s.Key()) {
-		case "hostname":
+	for k := p.enter(inHTTP); k != scan.End; k = p.next(inHTTP, k) {
+		switch k {
+		case keyHostname:
 			p.text(&d.Host, event.HTTPHost)
-		case "url":
+		case keyURL:
 			p.text(&d.URI, event.HTTPURI)
-		case "http_user_agent":
+		case keyHTTPUserAgent:
 			p.text(&d.UserAgent, event.HTTPUserAgent)
-		case "http_content_type":
+		case keyHTTPContentType:
 			p.texts(&d.RespMIME, event.HTTPRespMIME)
-		case "http_refer":
+		case keyHTTPRefer:
 			p.text(&d.Referrer, event.HTTPReferrer)
-		case "http_method":
+		case keyHTTPMethod:
 			p.text(&d.Method, event.HTTPMethod)
 			p.r.fileRead = d.Method == "GET"
-		case "protocol", "version":
+		case keyProtocol, keyVersion:
 			p.httpVersion(d)
-		case "status":
+		case keyStatus:
 			p.uint16(&d.Status, event.HTTPStatus)
-		case "length":
+		case keyLength:
 			p.uint(&d.RespBodyLen, event.HTTPRespBodyLen)
-		case "request_headers":
+		case keyRequestHeaders:
 			p.authority(d)
 		}
 	}
@@ -56,11 +56,11 @@ func (p *Parser) authority(d *event.HTTP) {
 			continue
 		}
 		hit := false
-		for s.Enter(); s.Next(); {
-			switch string(s.Key()) {
-			case "name":
+		for k := p.enter(inAuthority); k != scan.End; k = p.next(inAuthority, k) {
+			switch k {
+			case keyName:
 				hit = s.Kind() == scan.String && string(s.Raw()) == ":authority"
-			case "value":
+			case keyValue:
 				if hit && !p.ev.Has(event.HTTPHost) {
 					p.text(&d.Host, event.HTTPHost)
 				}
@@ -70,48 +70,47 @@ func (p *Parser) authority(d *event.HTTP) {
 }
 
 func (p *Parser) file() {
-	s, ev := &p.s, p.ev
+	ev := p.ev
 	d := p.b.File(ev)
-	for s.Enter(); s.Next(); {
-		switch string(s.Key()) {
-		case "filename":
+	for k := p.enter(inFile); k != scan.End; k = p.next(inFile, k) {
+		switch k {
+		case keyFilename:
 			p.text(&d.Name, event.FileName)
-		case "state":
+		case keyState:
 			p.text(&d.FileState, event.FileFileState)
-		case "size":
+		case keySize:
 			p.uint(&d.SeenBytes, event.FileSeenBytes)
-		case "md5":
+		case keyMD5:
 			p.text(&d.MD5, event.FileMD5)
-		case "sha1":
+		case keySHA1:
 			p.text(&d.SHA1, event.FileSHA1)
-		case "sha256":
+		case keySHA256:
 			p.text(&d.SHA256, event.FileSHA256)
-		case "mimetype":
+		case keyMimetype:
 			p.text(&d.MIME, event.FileMIME)
-		case "tx_id":
+		case keyTxID:
 			p.uint(&ev.TxID, event.ColTxID)
 		}
 	}
 }
 
 func (p *Parser) alert() {
-	s := &p.s
 	d := p.b.Notice(p.ev)
-	for s.Enter(); s.Next(); {
-		switch string(s.Key()) {
-		case "action":
+	for k := p.enter(inAlert); k != scan.End; k = p.next(inAlert, k) {
+		switch k {
+		case keyAction:
 			p.text(&d.Action, event.NoticeAction)
-		case "gid":
+		case keyGID:
 			p.uint(&d.GID, event.NoticeGID)
-		case "signature_id":
+		case keySignatureID:
 			p.uint(&d.SignatureID, event.NoticeSignatureID)
-		case "rev":
+		case keyRev:
 			p.uint(&d.Rev, event.NoticeRev)
-		case "signature":
+		case keySignature:
 			p.text(&d.Name, event.NoticeName)
-		case "category":
+		case keyCategory:
 			p.text(&d.Category, event.NoticeCategory)
-		case "severity":
+		case keySeverity:
 			if p.uint8(&d.Severity) {
 				p.ev.Set.Add(event.NoticeSeverity)
 			}
@@ -120,17 +119,16 @@ func (p *Parser) alert() {
 }
 
 func (p *Parser) anomaly() {
-	s := &p.s
 	d := p.b.Notice(p.ev)
-	for s.Enter(); s.Next(); {
-		switch string(s.Key()) {
-		case "event":
+	for k := p.enter(inAnomaly); k != scan.End; k = p.next(inAnomaly, k) {
+		switch k {
+		case keyEvent:
 			p.text(&d.Name, event.NoticeName)
-		case "type":
+		case keyType:
 			p.text(&d.Category, event.NoticeCategory)
-		case "layer":
+		case keyLayer:
 			p.text(&d.Sub, event.NoticeSub)
-		case "app_proto":
+		case keyAppProto:
 			p.text(&d.Source, event.NoticeSource)
 		}
 	}

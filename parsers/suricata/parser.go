@@ -28,7 +28,7 @@ type Parser struct {
 	ev *event.Event
 	r  record
 
-	guides       [event.NumKinds]*scan.Guide // of the record; what comes next depends on its kind
+	guides       [numContexts]scan.Guide
 	extra, stats picker
 	sawFlow      bool
 	skips        skips
@@ -66,7 +66,7 @@ type record struct {
 func New(opts parsers.Options) *Parser {
 	p := &Parser{extra: newPicker(opts.Extra), stats: newPicker(counters)}
 	for i := range p.guides {
-		p.guides[i] = scan.NewGuide(memberNames)
+		p.guides[i] = scan.NewGuide(keyNames)
 	}
 	return p
 }
@@ -81,7 +81,7 @@ func (p *Parser) Parse(b *event.Batch, ev *event.Event, line []byte) error {
 	ev.Sensor = event.SensorSuricata
 	s := &p.s
 	s.Reset(line)
-	for k := p.guides[0].Next(s, 0); k != scan.End; k = p.guides[ev.Kind].Next(s, k) {
+	for k := p.next(0, 0); k != scan.End; k = p.next(int(ev.Kind), k) {
 		if err := p.member(k); err != nil {
 			return err
 		}
@@ -100,6 +100,16 @@ func (p *Parser) Parse(b *event.Batch, ev *event.Event, line []byte) error {
 	}
 	return nil
 }
+
+// enter goes into the object at hand and returns the number of its first key,
+// scan.End if it is empty. context is one of the constants that begin with in.
+func (p *Parser) enter(context int) int {
+	p.s.Enter()
+	return p.guides[context].Next(&p.s, 0)
+}
+
+// next returns the number of the key after key k.
+func (p *Parser) next(context, k int) int { return p.guides[context].Next(&p.s, k) }
 
 // cutPrefix returns line without the cookie that rsyslog's users put before it.
 func cutPrefix(line []byte) []byte {

@@ -6,34 +6,33 @@ import (
 )
 
 func (p *Parser) tls() {
-	s := &p.s
 	d := p.b.TLS(p.ev)
-	for s.Enter(); s.Next(); {
-		switch string(s.Key()) {
-		case "version":
+	for k := p.enter(inTLS); k != scan.End; k = p.next(inTLS, k) {
+		switch k {
+		case keyVersion:
 			p.text(&d.Version, event.TLSVersion)
-		case "sni":
+		case keySNI:
 			p.text(&d.ServerName, event.TLSServerName)
-		case "subject":
+		case keySubject:
 			p.text(&d.Subject, event.TLSSubject)
-		case "issuerdn":
+		case keyIssuerdn:
 			p.text(&d.Issuer, event.TLSIssuer)
-		case "serial":
+		case keySerial:
 			p.text(&d.Serial, event.TLSSerial)
-		case "fingerprint":
+		case keyFingerprint:
 			p.text(&d.Fingerprint, event.TLSFingerprint)
-		case "notbefore":
+		case keyNotbefore:
 			p.day(&d.NotBefore, event.TLSNotBefore)
-		case "notafter":
+		case keyNotafter:
 			p.day(&d.NotAfter, event.TLSNotAfter)
-		case "session_resumed":
+		case keySessionResumed:
 			p.bool(&d.Resumed, event.TLSResumed)
-		case "server_alpns":
+		case keyServerALPNS:
 			p.first(&d.NextProtocol, event.TLSNextProtocol)
-		case "client":
+		case keyClient:
 			p.tlsClient(d)
 		default:
-			p.fingerprints(d)
+			p.fingerprints(d, k)
 		}
 	}
 }
@@ -44,26 +43,26 @@ func (p *Parser) tlsClient(d *event.TLS) {
 	if s.Kind() != scan.Object {
 		return
 	}
-	for s.Enter(); s.Next(); {
-		switch string(s.Key()) {
-		case "subject":
+	for k := p.enter(inTLSClient); k != scan.End; k = p.next(inTLSClient, k) {
+		switch k {
+		case keySubject:
 			p.text(&d.ClientSubject, event.TLSClientSubject)
-		case "issuerdn":
+		case keyIssuerdn:
 			p.text(&d.ClientIssuer, event.TLSClientIssuer)
 		}
 	}
 }
 
 // fingerprints reads what TLS and QUIC handshakes have in common.
-func (p *Parser) fingerprints(d *event.TLS) {
-	switch string(p.s.Key()) {
-	case "ja3":
+func (p *Parser) fingerprints(d *event.TLS, k int) {
+	switch k {
+	case keyJA3:
 		p.r.request = true
 		p.hash(&d.JA3, event.TLSJA3)
-	case "ja3s":
+	case keyJA3S:
 		p.r.response = true
 		p.hash(&d.JA3S, event.TLSJA3S)
-	case "ja4":
+	case keyJA4:
 		p.text(&d.JA4, event.TLSJA4)
 	}
 }
@@ -71,30 +70,28 @@ func (p *Parser) fingerprints(d *event.TLS) {
 // quic reads a QUIC record. Suricata logs the client's and the server's message as
 // records of their own.
 func (p *Parser) quic() {
-	s := &p.s
 	d := p.b.TLS(p.ev)
-	for s.Enter(); s.Next(); {
-		switch string(s.Key()) {
-		case "version":
+	for k := p.enter(inQUIC); k != scan.End; k = p.next(inQUIC, k) {
+		switch k {
+		case keyVersion:
 			p.text(&d.Version, event.TLSVersion)
-		case "sni":
+		case keySNI:
 			p.text(&d.ServerName, event.TLSServerName)
-		case "ua":
+		case keyUA:
 			p.text(&d.UserAgent, event.TLSUserAgent)
 		default:
-			p.fingerprints(d)
+			p.fingerprints(d, k)
 		}
 	}
 }
 
 func (p *Parser) ssh() {
-	s := &p.s
 	d := p.b.SSH(p.ev)
-	for s.Enter(); s.Next(); {
-		switch string(s.Key()) {
-		case "client":
+	for k := p.enter(inSSH); k != scan.End; k = p.next(inSSH, k) {
+		switch k {
+		case keyClient:
 			p.sshEnd(d, &d.Client, event.SSHClient, &d.HASSH, event.SSHHASSH)
-		case "server":
+		case keyServer:
 			p.sshEnd(d, &d.Server, event.SSHServer, &d.HASSHServer, event.SSHHASSHServer)
 		}
 	}
@@ -107,9 +104,9 @@ func (p *Parser) sshEnd(d *event.SSH, software *string, c event.Column, hassh *s
 	if s.Kind() != scan.Object {
 		return
 	}
-	for s.Enter(); s.Next(); {
-		switch string(s.Key()) {
-		case "proto_version":
+	for k := p.enter(inSSHEnd); k != scan.End; k = p.next(inSSHEnd, k) {
+		switch k {
+		case keyProtoVersion:
 			v := uint16(0)
 			switch raw := s.Raw(); {
 			case s.Kind() != scan.String || len(raw) == 0:
@@ -122,9 +119,9 @@ func (p *Parser) sshEnd(d *event.SSH, software *string, c event.Column, hassh *s
 				d.Version = v
 				p.ev.Set.Add(event.SSHVersion)
 			}
-		case "software_version":
+		case keySoftwareVersion:
 			p.text(software, c)
-		case "hassh":
+		case keyHassh:
 			p.hash(hassh, hc)
 		}
 	}

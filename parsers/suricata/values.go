@@ -150,16 +150,16 @@ func (p *Parser) port(dst *uint16, c event.Column) {
 }
 
 // hash reads the text "hash" of objects such as ja3.
-func (p *Parser) hash(dst *string, c event.Column) { p.inner("hash", dst, c) }
+func (p *Parser) hash(dst *string, c event.Column) { p.inner(keyHash, dst, c) }
 
 // inner reads the text of one member of the object at hand.
-func (p *Parser) inner(name string, dst *string, c event.Column) {
+func (p *Parser) inner(key int, dst *string, c event.Column) {
 	s := &p.s
 	if s.Kind() != scan.Object {
 		return
 	}
-	for s.Enter(); s.Next(); {
-		if string(s.Key()) == name {
+	for k := p.enter(inInner); k != scan.End; k = p.next(inInner, k) {
+		if k == key {
 			p.text(dst, c)
 		}
 	}

@@ -10,32 +10,32 @@ import (
 func (p *Parser) smb() {
 	s := &p.s
 	d := p.b.SMB(p.ev)
-	for s.Enter(); s.Next(); {
-		switch string(s.Key()) {
-		case "command":
+	for k := p.enter(inSMB); k != scan.End; k = p.next(inSMB, k) {
+		switch k {
+		case keyCommand:
 			p.text(&d.Action, event.SMBAction)
 			p.transfer(d.Action)
-		case "dialect":
+		case keyDialect:
 			p.text(&d.Dialect, event.SMBDialect)
-		case "status":
+		case keyStatus:
 			p.text(&d.Status, event.SMBStatus)
-		case "filename":
+		case keyFilename:
 			p.text(&d.Name, event.SMBName)
-		case "directory":
+		case keyDirectory:
 			p.text(&d.Path, event.SMBPath)
-		case "share":
+		case keyShare:
 			p.text(&d.Share, event.SMBShare)
-		case "size":
+		case keySize:
 			p.uint(&d.Size, event.SMBSize)
-		case "fuid":
+		case keyFUID:
 			p.text(&d.FUID, event.SMBFUID)
-		case "rename":
+		case keyRename:
 			if s.Kind() == scan.Object {
-				for s.Enter(); s.Next(); {
-					switch string(s.Key()) {
-					case "from":
+				for k := p.enter(inSMBPart); k != scan.End; k = p.next(inSMBPart, k) {
+					switch k {
+					case keyFrom:
 						p.text(&d.PrevName, event.SMBPrevName)
-					case "to":
+					case keyTo:
 						p.text(&d.Name, event.SMBName)
 					}
 				}
@@ -57,19 +57,19 @@ func (p *Parser) transfer(command string) {
 func (p *Parser) rdp() {
 	s, ev := &p.s, p.ev
 	d := p.b.RDP(ev)
-	for s.Enter(); s.Next(); {
-		switch string(s.Key()) {
-		case "tx_id":
+	for k := p.enter(inRDP); k != scan.End; k = p.next(inRDP, k) {
+		switch k {
+		case keyTxID:
 			p.uint(&ev.TxID, event.ColTxID)
-		case "cookie":
+		case keyCookie:
 			p.text(&d.Cookie, event.RDPCookie)
-		case "protocol":
+		case keyProtocol:
 			p.text(&d.SecurityProtocol, event.RDPSecurityProtocol)
-		case "reason":
+		case keyReason:
 			p.text(&d.Result, event.RDPResult)
-		case "channels":
+		case keyChannels:
 			p.texts(&d.Channels, event.RDPChannels)
-		case "client":
+		case keyClient:
 			if s.Kind() == scan.Object {
 				p.rdpClient(d)
 			}
@@ -78,14 +78,13 @@ func (p *Parser) rdp() {
 }
 
 func (p *Parser) rdpClient(d *event.RDP) {
-	s := &p.s
-	for s.Enter(); s.Next(); {
-		switch string(s.Key()) {
-		case "keyboard_layout":
+	for k := p.enter(inRDPClient); k != scan.End; k = p.next(inRDPClient, k) {
+		switch k {
+		case keyKeyboardLayout:
 			p.text(&d.KeyboardLayout, event.RDPKeyboardLayout)
-		case "build":
+		case keyBuild:
 			p.text(&d.ClientBuild, event.RDPClientBuild)
-		case "client_name":
+		case keyClientName:
 			p.text(&d.ClientName, event.RDPClientName)
 		}
 	}
@@ -95,26 +94,26 @@ func (p *Parser) kerberos() {
 	s, ev := &p.s, p.ev
 	d := p.b.Kerberos(ev)
 	var client, realm []byte
-	for s.Enter(); s.Next(); {
-		switch string(s.Key()) {
-		case "msg_type":
+	for k := p.enter(inKerberos); k != scan.End; k = p.next(inKerberos, k) {
+		switch k {
+		case keyMsgType:
 			p.kerberosType(d, true)
-		case "failed_request":
+		case keyFailedRequest:
 			p.kerberosType(d, false)
-		case "cname":
+		case keyCname:
 			if s.Kind() == scan.String {
 				client = s.Bytes(p.b)
 				ev.Set.Add(event.KerberosClient)
 			}
-		case "realm":
+		case keyRealm:
 			if s.Kind() == scan.String {
 				realm = s.Bytes(p.b)
 			}
-		case "sname":
+		case keySname:
 			p.text(&d.Service, event.KerberosService)
-		case "encryption":
+		case keyEncryption:
 			p.text(&d.Cipher, event.KerberosCipher)
-		case "error_code":
+		case keyErrorCode:
 			p.text(&d.ErrorMsg, event.KerberosErrorMsg)
 		}
 	}
@@ -145,23 +144,22 @@ func (p *Parser) kerberosType(d *event.Kerberos, message bool) {
 }
 
 func (p *Parser) dhcp() {
-	s := &p.s
 	d := p.b.DHCP(p.ev)
-	for s.Enter(); s.Next(); {
-		switch string(s.Key()) {
-		case "client_mac":
+	for k := p.enter(inDHCP); k != scan.End; k = p.next(inDHCP, k) {
+		switch k {
+		case keyClientMAC:
 			p.text(&d.MAC, event.DHCPMAC)
-		case "client_ip":
+		case keyClientIP:
 			p.optionalAddr(&d.ClientAddr, event.DHCPClientAddr)
-		case "assigned_ip":
+		case keyAssignedIP:
 			p.optionalAddr(&d.AssignedAddr, event.DHCPAssignedAddr)
-		case "requested_ip":
+		case keyRequestedIP:
 			p.optionalAddr(&d.RequestedAddr, event.DHCPRequestedAddr)
-		case "hostname":
+		case keyHostname:
 			p.text(&d.HostName, event.DHCPHostName)
-		case "dhcp_type":
+		case keyDHCPType:
 			p.texts(&d.MsgTypes, event.DHCPMsgTypes)
-		case "lease_time":
+		case keyLeaseTime:
 			if v, ok := p.number(); ok && v < 1<<32 {
 				d.LeaseTime = int64(v) * 1e9
 				p.ev.Set.Add(event.DHCPLeaseTime)
