@@ -273,7 +273,7 @@ func (c *findings) Write(ctx context.Context, fs []event.Finding) error {
 	}
 	for _, f := range fs {
 		c.worst = max(c.worst, f.Rule.Severity)
-		key := f.Rule.ID + " " + f.Episode
+		key := f.Episode
 		at, again := c.index[key]
 		switch {
 		case c.stream && !f.Open:

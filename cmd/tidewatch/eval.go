@@ -136,7 +136,7 @@ type firstReports struct{ at map[string]int64 }
 
 func (f *firstReports) note(fs []event.Finding) {
 	for i := range fs {
-		key := fs[i].Rule.ID + " " + fs[i].Episode
+		key := fs[i].Episode
 		if _, ok := f.at[key]; !ok {
 			f.at[key] = fs[i].Time
 		}

@@ -124,7 +124,7 @@ func (r *Report) judge(c Case, f *event.Finding, explained bool) {
 }
 
 func (c Case) detected(f *event.Finding) int64 {
-	if t, ok := c.Detected[f.Rule.ID+" "+f.Episode]; ok {
+	if t, ok := c.Detected[f.Episode]; ok {
 		return t
 	}
 	return f.Time
