@@ -79,15 +79,21 @@ func scans() (all []event.Observation) {
 		all = shard.Finish(all)
 	}
 	one := address(9, 9)
-	run(60, time.Second, func(i int) (netip.Addr, netip.Addr, uint16, event.Proto) { return one, address(1, i), 445, event.ProtoTCP })
+	run(60, time.Second, func(i int) (netip.Addr, netip.Addr, uint16, event.Proto) {
+		return one, address(1, i), 445, event.ProtoTCP
+	})
 	run(60, time.Second, func(i int) (netip.Addr, netip.Addr, uint16, event.Proto) {
 		return one, address(1, 1), uint16(i + 1), event.ProtoTCP
 	})
 	run(200, time.Second, func(i int) (netip.Addr, netip.Addr, uint16, event.Proto) {
 		return one, address(1, i/20), uint16(i%20 + 1), event.ProtoTCP
 	})
-	run(60, time.Second, func(i int) (netip.Addr, netip.Addr, uint16, event.Proto) { return one, address(1, i), 0, event.ProtoICMP })
-	run(40, 20*time.Minute, func(i int) (netip.Addr, netip.Addr, uint16, event.Proto) { return one, address(1, i), 22, event.ProtoTCP })
+	run(60, time.Second, func(i int) (netip.Addr, netip.Addr, uint16, event.Proto) {
+		return one, address(1, i), 0, event.ProtoICMP
+	})
+	run(40, 20*time.Minute, func(i int) (netip.Addr, netip.Addr, uint16, event.Proto) {
+		return one, address(1, i), 22, event.ProtoTCP
+	})
 	run(120, 100*time.Millisecond, func(i int) (netip.Addr, netip.Addr, uint16, event.Proto) {
 		return address(2, i), one, uint16(i%7 + 1), event.ProtoTCP
 	})
