@@ -11,6 +11,7 @@ type meaning struct {
 	col    event.Column
 	known  bool
 	second bool
+	bits   event.Columns // col alone
 }
 
 // noTell is the rank of a name that does not tell the kind.
@@ -48,6 +49,7 @@ var words = func() *dictionary {
 		for id, n := range d.names {
 			if c, ok := bind(event.Kind(k), n); ok {
 				d.means[k][id] = meaning{col: c.col, known: true, second: c.second}
+				d.means[k][id].bits.Add(c.col)
 			}
 		}
 	}

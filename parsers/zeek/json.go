@@ -266,29 +266,51 @@ var actionID, nameID = words.ids["action"], words.ids["name"]
 // fields with one name the last counts; a null is no value.
 func (p *JSON) place(k event.Kind) {
 	means := words.means[k]
-	seconds := false
+	seconds, nulls := false, false
+	var set event.Columns // in registers: each value ORs all four words
 	for i := range p.vals {
 		v := &p.vals[i]
 		if int(v.id) >= len(means) {
 			continue
 		}
-		m := means[v.id]
-		switch {
-		case !m.known:
-		case m.second:
-			seconds = true
-		case v.kind == scan.Null:
-			p.r.slots[m.col] = -1
-			p.r.set.Remove(m.col)
-		default:
-			p.r.slots[m.col] = int16(i)
-			p.r.set.Add(m.col)
+		m := &means[v.id]
+		if !m.known || m.second || v.kind == scan.Null {
+			seconds = seconds || m.second
+			nulls = nulls || v.kind == scan.Null
+			continue
 		}
+		p.r.slots[m.col] = int16(i)
+		for w := range set {
+			set[w] |= m.bits[w]
+		}
+	}
+	*p.r.set = set
+	if nulls {
+		p.placeNulls(means)
 	}
 	if seconds {
 		p.placeSeconds(means)
 	}
 	p.r.set[len(p.r.set)-1] &^= codeBits
+	p.r.rare = p.r.set[0]&rareBits != 0
+}
+
+// rareBits are the bits of the common columns that few logs have. They all are in
+// a set's first word.
+const rareBits = 1<<event.ColCommunityID | 1<<event.ColVLAN | 1<<event.ColInnerVLAN | 1<<event.ColWritten
+
+// placeNulls takes back what a later null of the same name overrules.
+func (p *JSON) placeNulls(means []meaning) {
+	for i := range p.vals {
+		v := &p.vals[i]
+		if v.kind != scan.Null || int(v.id) >= len(means) || !means[v.id].known || means[v.id].second {
+			continue
+		}
+		if c := means[v.id].col; p.r.slots[c] >= 0 && int(p.r.slots[c]) < i {
+			p.r.slots[c] = -1
+			p.r.set.Remove(c)
+		}
+	}
 }
 
 // codeBits are the bits that codes, which are no columns, have in a set.

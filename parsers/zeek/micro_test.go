@@ -87,25 +87,17 @@ func TestMicro(t *testing.T) {
 			data := readLog(t, shareddata.Path(t, "zeek/wrccdc/"+name+".json.gz"))
 			lines := logLines(data)
 			sz := float64(len(data)) * 1000
-			a := best(8, passes(lines, func() parsers.Parser { return NewJSON(parsers.Options{}) })) / 4
-			riv := func(un func([]byte, any) error) func() {
-				return func() {
-					for _, line := range lines {
-						if name == "dns" {
-							var r rivalDNS
-							un(line, &r)
-						} else {
-							var r rivalTLS
-							un(line, &r)
-						}
-					}
-				}
-			}
-
-			e := best(3, riv(json.Unmarshal))
-			g := best(5, riv(func(l []byte, v any) error { return gojson.Unmarshal(l, v) }))
-
-			fmt.Printf("%s ours %.0f enc %.0f goccy %.0f  x%.2f x%.2f\n", name, sz/a, sz/e, sz/g, e/a, g/a)
+			ours := passes(lines, func() parsers.Parser { return NewJSON(parsers.Options{}) })
+		riv := func(un func([]byte, any) error) func() { return func() { for _, line := range lines {
+			if name == "dns" { var r rivalDNS; un(line, &r) } else { var r rivalTLS; un(line, &r) } } } }
+		enc, goc := riv(json.Unmarshal), riv(func(l []byte, v any) error { return gojson.Unmarshal(l, v) })
+		a, e, g := 1e18, 1e18, 1e18
+		for range 10 {
+			a = min(a, best(1, ours)/4)
+			g = min(g, best(2, goc))
+		}
+		e = best(3, enc)
+		fmt.Printf("%s ours %.0f enc %.0f goccy %.0f  x%.2f x%.2f\n", name, sz/a, sz/e, sz/g, e/a, g/a)
 		}
 	}
 }
