@@ -1,0 +1,285 @@
+package outputs
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"tidewatch/event"
+	"tidewatch/internal/shareddata"
+)
+
+// finding returns one with every field set.
+func finding() event.Finding {
+	at := time.Date(2026, 11, 20, 10, 17, 0, 123456789, time.UTC).UnixNano()
+	return event.Finding{
+		ID: "AbC-_123",
+		Observation: event.Observation{
+			Detector: "scan", Episode: "e1", Revision: 1, Time: at + 5e9, Start: at, End: at + 5e9,
+			Subject:     event.Subject{Type: "host", Value: "10.20.1.23"},
+			Source:      event.Endpoint{Addr: netip.MustParseAddr("10.20.1.23"), Port: 40000, HasPort: true, Domain: "pc23.office.example", Bytes: 100, Packets: 2},
+			Destination: event.Endpoint{Addr: netip.MustParseAddr("2001:db8::1"), Port: 445, HasPort: true, Domain: "files.office.example", Bytes: 50, Packets: 1},
+			Proto:       event.ProtoTCP, Application: "smb", Direction: "internal", CommunityID: "1:LQU9qZlK+B5F3KDmev6m5PMibrg=", VLAN: 7, Query: "a.example",
+			Sensors: []string{"zeek"}, Score: 0.993, Risk: 81, Reason: "10.20.1.23 tried port 445/tcp of 90 hosts",
+			Evidence: []event.Evidence{{Feature: "scan.targets", Observed: 90, Expected: 1, Unit: "hosts", Weight: 4.5, Text: "90 hosts were tried"}},
+			Baseline: event.Baseline{Since: at - 1e12, Observations: 12, Text: "80 % succeed"},
+			Sample: []event.Sample{{
+				UID: "C1", Time: at, Duration: 1e6, Orig: netip.MustParseAddrPort("10.20.1.23:40000"), Resp: netip.MustParseAddrPort("10.20.40.1:445"), OrigBytes: 1, RespBytes: 2, State: "S0",
+			}},
+			Related:  []netip.Addr{netip.MustParseAddr("10.20.1.23"), netip.MustParseAddr("10.20.1.23"), netip.MustParseAddr("2001:db8::1")},
+			Hosts:    []string{"files.office.example"},
+			Features: []event.Feature{event.Text("kind", "horizontal"), event.Number("targets", 90), event.Bool("known_scanner", false), event.List("top_ports", []string{"445/tcp"})},
+		},
+		Rule: &event.RuleInfo{
+			ID: "scan-internal", Name: "Internal host scans the own network", Description: "why", Severity: event.SeverityHigh, Category: "discovery", Version: "1",
+			Ruleset: "tidewatch", References: []string{"https://attack.mitre.org/techniques/T1046/"}, FalsePositives: []string{"inventory"}, Tags: []string{"scan"},
+			Attack: []event.Technique{
+				{ID: "T1046", Name: "Network Service Discovery", Tactics: []event.Tactic{{ID: "TA0007", Name: "Discovery"}}},
+				{ID: "T1595", Name: "Active Scanning", SubID: "T1595.001", SubName: "Scanning IP Blocks", Tactics: []event.Tactic{{ID: "TA0043", Name: "Reconnaissance"}}},
+			},
+		},
+		Investigate: "Find the process on 10.20.1.23.",
+	}
+}
+
+// ecsField is what the published schema says of a field.
+type ecsField struct {
+	Type          string   `json:"type"`
+	Normalize     []string `json:"normalize"`
+	AllowedValues []struct {
+		Name     string   `json:"name"`
+		Expected []string `json:"expected_event_types"`
+	} `json:"allowed_values"`
+}
+
+// Every field outside our own namespace is one of ECS 8.17, of its type, an array
+// where it must be one, and with an allowed value.
+func TestDocumentIsECS(t *testing.T) {
+	b, err := os.ReadFile(shareddata.Path(t, "ecs/ecs_flat-8.17.0.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	schema := map[string]ecsField{}
+	if err := json.Unmarshal(b, &schema); err != nil {
+		t.Fatal(err)
+	}
+	f := finding()
+	var doc map[string]any
+	if err := json.Unmarshal(AppendDocument(nil, &f, f.Time), &doc); err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	walk("", doc, func(name string, v any) {
+		seen[name] = true
+		if strings.HasPrefix(name, "tidewatch.") {
+			return
+		}
+		field, ok := schema[name]
+		if !ok {
+			t.Errorf("%s is not in the schema", name)
+			return
+		}
+		if err := fits(field, v); err != nil {
+			t.Errorf("%s = %v: %v", name, v, err)
+		}
+	})
+	for _, want := range []string{
+		"@timestamp", "ecs.version", "message", "event.kind", "event.category", "event.type", "event.module", "event.dataset", "event.provider", "event.id",
+		"event.start", "event.end", "event.action", "event.severity", "event.risk_score", "event.reason", "event.ingested",
+		"rule.id", "rule.name", "rule.description", "rule.category", "rule.version", "rule.ruleset", "rule.reference",
+		"threat.framework", "threat.tactic.id", "threat.tactic.name", "threat.technique.id", "threat.technique.name", "threat.technique.subtechnique.id",
+		"source.ip", "source.port", "destination.ip", "destination.domain", "network.transport", "network.direction", "network.community_id",
+		"dns.question.name", "related.ip", "related.hosts", "tags",
+		"tidewatch.subject.type", "tidewatch.subject.value", "tidewatch.score", "tidewatch.evidence", "tidewatch.baseline.since", "tidewatch.sample",
+		"tidewatch.scan.kind", "tidewatch.scan.targets", "tidewatch.episode.id",
+	} {
+		if !seen[want] {
+			t.Errorf("the document has no %s", want)
+		}
+	}
+	// Each type is expected of one of the categories.
+	var expected []string
+	for _, c := range schema["event.category"].AllowedValues {
+		if c.Name == "network" || c.Name == "intrusion_detection" {
+			expected = append(expected, c.Expected...)
+		}
+	}
+	if !slices.Contains(expected, "info") {
+		t.Errorf("event.type info is not expected of the categories, which expect %v", expected)
+	}
+}
+
+// walk calls f for each leaf; arrays are leaves.
+func walk(prefix string, v map[string]any, f func(string, any)) {
+	for k, v := range v {
+		name := k
+		if prefix != "" {
+			name = prefix + "." + k
+		}
+		if m, ok := v.(map[string]any); ok {
+			walk(name, m, f)
+		} else {
+			f(name, v)
+		}
+	}
+}
+
+// fits reports how a value breaks what the schema says of its field.
+func fits(field ecsField, v any) error {
+	values, array := v.([]any)
+	if array != slices.Contains(field.Normalize, "array") {
+		return fmt.Errorf("an array: %v, the schema says %v", array, !array)
+	}
+	if !array {
+		values = []any{v}
+	}
+	for _, v := range values {
+		ok := true
+		switch field.Type {
+		case "keyword", "wildcard", "text", "match_only_text", "constant_keyword":
+			_, ok = v.(string)
+		case "long", "float", "scaled_float":
+			n, number := v.(float64)
+			ok = number && (field.Type != "long" || n == math.Trunc(n))
+		case "date":
+			s, _ := v.(string)
+			_, err := time.Parse(time.RFC3339Nano, s)
+			ok = err == nil
+		case "ip":
+			s, _ := v.(string)
+			_, err := netip.ParseAddr(s)
+			ok = err == nil
+		case "boolean":
+			_, ok = v.(bool)
+		default:
+			return fmt.Errorf("the test does not know type %s", field.Type)
+		}
+		if !ok {
+			return fmt.Errorf("not a %s", field.Type)
+		}
+		allowed := len(field.AllowedValues) == 0
+		for _, a := range field.AllowedValues {
+			allowed = allowed || a.Name == v
+		}
+		if !allowed {
+			return errors.New("not an allowed value")
+		}
+	}
+	return nil
+}
+
+// The values themselves, once.
+func TestDocumentValues(t *testing.T) {
+	f := finding()
+	var doc struct {
+		Time    string `json:"@timestamp"`
+		Message string
+		Event   struct {
+			Kind, Action, ID, Start string
+			Severity                float64
+		}
+		Threat struct {
+			Technique struct {
+				ID           []string
+				Subtechnique struct{ ID []string }
+			}
+			Tactic struct{ ID []string }
+		}
+		Source  struct{ IP, Domain string }
+		Related struct{ IP []string }
+	}
+	if err := json.Unmarshal(AppendDocument(nil, &f, 0), &doc); err != nil {
+		t.Fatal(err)
+	}
+	got := fmt.Sprint(doc)
+	want := "{2026-11-20T10:17:05.123456Z Internal host scans the own network {alert scan AbC-_123 2026-11-20T10:17:00.123456Z 73} " +
+		"{{[T1046 T1595] {[T1595.001]}} {[TA0007 TA0043]}} {10.20.1.23 pc23.office.example} {[10.20.1.23 2001:db8::1]}}"
+	if got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+// Whatever bytes are in a finding, its document is one line of valid JSON.
+func TestHostileDocument(t *testing.T) {
+	f := finding()
+	hostile := "\x00\n\r\"\\\x1b[31m\xff\xfe\u202e\u2028</script>"
+	f.Reason, f.Query, f.Source.Domain = hostile, hostile, hostile
+	f.Evidence[0].Text, f.Sample[0].UID, f.Hosts = hostile, hostile, []string{hostile}
+	f.Score, f.Evidence[0].Observed, f.Evidence[0].Expected = math.NaN(), math.Inf(1), 1e300
+	b := AppendDocument(nil, &f, 0)
+	if !json.Valid(b) || !utf8.Valid(b) {
+		t.Errorf("not valid JSON: %q", b)
+	}
+	if strings.ContainsAny(string(b), "\n\r\x00\x1b") {
+		t.Error("a control character stands unescaped")
+	}
+	f = event.Finding{Rule: &event.RuleInfo{}} // next to nothing is known
+	if b := AppendDocument(nil, &f, 0); !json.Valid(b) {
+		t.Errorf("not valid JSON: %q", b)
+	}
+}
+
+func FuzzString(f *testing.F) {
+	f.Add("a\"b\\c\x00\xff\u2028")
+	f.Fuzz(func(t *testing.T, s string) {
+		b := appendString(nil, s)
+		var back string
+		if err := json.Unmarshal(b, &back); err != nil {
+			t.Fatalf("%q: %v", b, err)
+		}
+		if want := strings.ToValidUTF8(s, "\ufffd"); utf8.ValidString(s) && back != want {
+			t.Errorf("%q came back as %q", s, back)
+		}
+	})
+}
+
+func TestPrintable(t *testing.T) {
+	f := func(in, want string) {
+		t.Helper()
+		if got := Printable(in); got != want {
+			t.Errorf("%q: got %q, want %q", in, got, want)
+		}
+	}
+	f("plain text", "plain text")
+	f("\x1b[2Jgone", `\x1b[2Jgone`)
+	f("a\nb\tc", `a\x0ab\x09c`)
+	f("\u202eabc", `\u{202e}abc`)
+	f("\u0085\u009b31m", `\u{85}\u{9b}31m`)
+	f("\xff\xfe", `\xff\xfe`)
+	f("zero\u200bwidth", `zero\u{200b}width`)
+	f("grün 東京", "grün 東京")
+	if got := PrintableLines("a\nb\x1b"); got != "a\nb\\x1b" {
+		t.Errorf("lines: %q", got)
+	}
+}
+
+type writer func([]byte) (int, error)
+
+func (w writer) Write(p []byte) (int, error) { return w(p) }
+
+func TestNDJSON(t *testing.T) {
+	var got strings.Builder
+	if err := NewNDJSON(&got).Write(context.Background(), []event.Finding{finding(), finding()}); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSuffix(got.String(), "\n"), "\n")
+	if len(lines) != 2 || !json.Valid([]byte(lines[0])) || !strings.Contains(lines[0], `"ingested":"`) {
+		t.Errorf("got %q", got.String())
+	}
+	full := errors.New("disk full")
+	if err := NewNDJSON(writer(func([]byte) (int, error) { return 0, full })).Write(context.Background(), []event.Finding{finding()}); !errors.Is(err, full) {
+		t.Errorf("a full disk gives %v", err)
+	}
+	if err := NewNDJSON(writer(func(p []byte) (int, error) { return len(p) - 1, nil })).Write(context.Background(), []event.Finding{finding()}); err == nil {
+		t.Error("a short write gives no error")
+	}
+}
