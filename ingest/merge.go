@@ -22,6 +22,9 @@ const (
 	// and another one is filled, for all files together; each has at least one.
 	spareBatches = 32
 	maxSpare     = 8
+	// manyFiles halves the batches' memory, so that MaxOpen files take about
+	// 110 MiB.
+	manyFiles = 32
 )
 
 // Options are what a Merge can be told. The zero Options read everything.
@@ -54,7 +57,7 @@ type Options struct {
 // further behind it than Window-2 batches; a record that is later than that comes
 // as soon as it is read. A record that is far ahead of its neighbours (a sensor's
 // clock gone wrong) waits for the others, but for no more than Window batches of
-// its own file.
+// its own file, and does not take the stream's clock along then.
 //
 // A file is opened when the stream comes to its first record. Ties are broken by
 // path, then by place in the file. Of more files than MaxOpen at a time, those that
@@ -67,7 +70,8 @@ type Merge struct {
 	open    int       // cost of open files
 	heap    heap
 	idle    []*slot
-	spare   int // batches of a slot beyond the window
+	spare   int // batches of a slot beyond the window and the one being filled
+	bytes   int // of a batch
 	seq     uint64
 	clock   int64
 	ends    []event.Position
@@ -183,7 +187,7 @@ func (m *Merge) start(src *source) {
 	if n := len(m.idle); n > 0 {
 		src.slot, m.idle = m.idle[n-1], m.idle[:n-1]
 	} else {
-		src.slot = newSlot(m.opts.Window + 1 + m.spare)
+		src.slot = newSlot(m.opts.Window+1+m.spare, m.bytes)
 	}
 	src.runs = make(chan *run, 1)
 	m.done.Go(func() {
@@ -207,7 +211,7 @@ func (m *Merge) load(ctx context.Context, src *source) error {
 			src.loaded = append(src.loaded, r)
 			m.heap.push(head{key: r.keys[0], tie: uint64(src.rank)<<40 | uint64(r.number), run: r})
 			if old := src.loaded[0]; r.number-old.number >= m.opts.Window {
-				m.due(old)
+				m.due(old, r)
 			}
 		case <-ctx.Done():
 			return ctx.Err()
@@ -256,15 +260,16 @@ func (m *Merge) emit(s *event.Sequence) *run {
 func (m *Merge) slide(r *run) {
 	loaded := r.source.loaded
 	if len(loaded) == m.opts.Window && loaded[len(loaded)-1] == r && 2*r.at >= r.n {
-		m.due(loaded[0])
+		m.due(loaded[0], r)
 	}
 }
 
-// due makes what is left of a run come next. It does not move the clock: its
-// records are far ahead of their neighbours.
-func (m *Merge) due(r *run) {
-	for i := r.at; i < r.n; i++ {
-		r.keys[i] = min(m.clock, r.keys[i])
+// due moves what is left of a run to the middle of a newer one of its file, if it
+// is later than that: its time is wrong, and must not become the stream's.
+func (m *Merge) due(r, newer *run) {
+	latest := newer.keys[newer.n/2]
+	for i := r.n - 1; i >= r.at && r.keys[i] > latest; i-- {
+		r.keys[i] = latest
 	}
 	i := slices.IndexFunc(m.heap, func(h head) bool { return h.run == r })
 	m.heap[i].key = r.keys[r.at]
@@ -297,7 +302,7 @@ func (m *Merge) peek(ctx context.Context) error {
 		return nil
 	}
 	var logs []*source
-	p := newPeeker()
+	p := newPeeker(m.opts.Window)
 	for _, src := range m.waiting {
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -309,5 +314,9 @@ func (m *Merge) peek(ctx context.Context) error {
 	slices.SortStableFunc(logs, func(a, b *source) int { return cmp.Compare(a.first, b.first) })
 	m.waiting, m.peeked = logs, true
 	m.spare = min(max(spareBatches/max(len(logs), 1), 1), maxSpare)
+	m.bytes = batchBytes
+	if len(logs) > manyFiles {
+		m.bytes /= 2
+	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -17,10 +18,9 @@ import (
 const (
 	// sniffSize is how many bytes decide what a file is.
 	sniffSize = 64 << 10
-	// peekLines is how many lines say when a file begins.
-	peekLines = 64
-	// peekBlock is how much is read for that at once, in bytes.
-	peekBlock = 16 << 10
+	// peekBlock is how much is read at once to find out when a file begins, in
+	// bytes.
+	peekBlock = 64 << 10
 )
 
 // source is one file.
@@ -49,8 +49,8 @@ type slot struct {
 	usedIn uint64
 }
 
-func newSlot(batches int) *slot {
-	s := &slot{pool: event.NewPool(batches, batchEvents, batchBytes), free: make(chan *run, batches)}
+func newSlot(batches, bytes int) *slot {
+	s := &slot{pool: event.NewPool(batches, batchEvents, bytes), free: make(chan *run, batches)}
 	for range batches {
 		s.free <- &run{}
 	}
@@ -59,13 +59,16 @@ func newSlot(batches int) *slot {
 
 // peeker finds out, for one file after another, what it is and when it begins.
 type peeker struct {
-	lines Lines
-	input input
-	batch *event.Batch
+	lines   Lines
+	input   input
+	batch   *event.Batch
+	records int // how many say when a file begins
 }
 
-func newPeeker() *peeker {
-	return &peeker{lines: Lines{block: peekBlock}, batch: event.NewBatch(nil, peekLines, peekBlock)}
+// newPeeker returns a peeker that looks as far as the order of a window is exact:
+// what stands first in a log need not be its earliest record.
+func newPeeker(window int) *peeker {
+	return &peeker{lines: Lines{block: peekBlock}, batch: event.NewBatch(nil, batchEvents, peekBlock), records: (window - 2) * batchEvents}
 }
 
 // peek reads the head of a file. It reports whether the file is a log, and says
@@ -101,20 +104,22 @@ func (p *peeker) peek(ctx context.Context, src *source) bool {
 func (p *peeker) begin(parser parsers.Parser) int64 {
 	defer p.batch.Release()
 	first := int64(math.MaxInt64)
-	for range peekLines {
+	for n, lines := 0, 0; n <= p.records && lines < 2*p.records; lines++ {
 		line, err := p.lines.Next()
 		if err != nil {
 			break
 		}
 		ev, own := p.batch.Add(line)
-		if ev == nil {
-			break
+		if ev == nil { // full: nothing of it is kept
+			p.batch.Release()
+			ev, own = p.batch.Add(line)
 		}
 		if parser.Parse(p.batch, ev, own) != nil {
 			p.batch.Drop()
 			continue
 		}
 		first = min(first, ev.Written)
+		n++
 	}
 	if first == math.MaxInt64 {
 		return math.MinInt64
@@ -143,7 +148,8 @@ func (src *source) stranger(l *Lines) {
 		src.refuseFile(cannotRead(l.err))
 		return
 	}
-	if len(head) == 0 {
+	if len(bytes.TrimSpace(head)) == 0 {
+		src.merge.ledger.read.Add(src.file.Size)
 		return
 	}
 	why, packed := notALog(head)
