@@ -404,7 +404,7 @@ var firstBytes = func() (t [16][2]uint64) {
 // Addr is Addr with a memory. Only text of up to 15 bytes, with capacity for 16, is
 // kept; what cannot be read is not.
 func (c *AddrCache) Addr(b []byte) (netip.Addr, bool) {
-	if len(b) > 15 || cap(b) < 16 {
+	if len(b) == 0 || len(b) > 15 || cap(b) < 16 {
 		return Addr(b)
 	}
 	mask := &firstBytes[len(b)]

@@ -151,6 +151,7 @@ func TestAddr(t *testing.T) {
 			}
 		}
 	}
+	f("", "") // before anything is remembered
 	f("10.47.1.100", "10.47.1.100")
 	f("10.47.1.100\x00", "")
 	f("\x00", "")
