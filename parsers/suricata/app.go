@@ -130,7 +130,6 @@ func mqttName(key []byte) string {
 }
 
 func (p *Parser) nfs() {
-	s := &p.s
 	d := p.b.App(p.ev)
 	for k := p.enter(inNFS); k != scan.End; k = p.next(inNFS, k) {
 		switch k {
@@ -144,7 +143,7 @@ func (p *Parser) nfs() {
 		case keyVersion:
 			p.text(&d.Version, event.AppVersion)
 		case keyType:
-			p.r.response = s.Kind() == scan.String && string(s.Raw()) == "response"
+			p.r.response = p.is("response")
 			p.r.request = !p.r.response
 		}
 	}
@@ -191,7 +190,6 @@ func (p *Parser) sip() {
 }
 
 func (p *Parser) ike() {
-	s := &p.s
 	d := p.b.App(p.ev)
 	for k := p.enter(inIKE); k != scan.End; k = p.next(inIKE, k) {
 		switch k {
@@ -204,10 +202,7 @@ func (p *Parser) ike() {
 		case keyPayload:
 			p.texts(&d.Names, event.AppNames)
 		case keyRole:
-			if s.Kind() == scan.String {
-				p.r.response = string(s.Raw()) == "responder"
-				p.r.request = string(s.Raw()) == "initiator"
-			}
+			p.r.response, p.r.request = p.is("responder"), p.is("initiator")
 		}
 	}
 }

@@ -94,7 +94,7 @@ func (p *Parser) dnsType(d *event.DNS) {
 	if p.s.Kind() != scan.String {
 		return
 	}
-	switch string(p.s.Raw()) {
+	switch string(p.s.Bytes(p.b)) {
 	case "answer", "response":
 		d.Response = true
 	case "query", "request":
@@ -108,7 +108,7 @@ func (p *Parser) dnsType(d *event.DNS) {
 // dnsFlags reads the second word of the DNS header (RFC 1035, 4.1.1), four hex digits
 // without leading zeros. Only there are the bits that are 0.
 func (p *Parser) dnsFlags(d *event.DNS) {
-	raw := p.s.Raw()
+	raw := p.s.Bytes(p.b)
 	if p.s.Kind() != scan.String || len(raw) == 0 || len(raw) > 4 {
 		return
 	}

@@ -48,8 +48,7 @@ func (p *Parser) member(k int) error {
 			p.r.appProto = s.Text(p.b)
 		}
 	case keyDirection:
-		p.r.toClient = s.Kind() == scan.String && string(s.Raw()) == "to_client"
-		p.r.toServer = s.Kind() == scan.String && string(s.Raw()) == "to_server"
+		p.r.toClient, p.r.toServer = p.is("to_client"), p.is("to_server")
 	default:
 		if s.Kind() == scan.Object && k != scan.Other {
 			p.object(k)

@@ -59,7 +59,7 @@ func (p *Parser) authority(d *event.HTTP) {
 		for k := p.enter(inAuthority); k != scan.End; k = p.next(inAuthority, k) {
 			switch k {
 			case keyName:
-				hit = s.Kind() == scan.String && string(s.Raw()) == ":authority"
+				hit = p.is(":authority")
 			case keyValue:
 				if hit && !p.ev.Has(event.HTTPHost) {
 					p.text(&d.Host, event.HTTPHost)

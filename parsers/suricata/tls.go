@@ -108,7 +108,7 @@ func (p *Parser) sshEnd(d *event.SSH, software *string, c event.Column, hassh *s
 		switch k {
 		case keyProtoVersion:
 			v := uint16(0)
-			switch raw := s.Raw(); {
+			switch raw := s.Bytes(p.b); {
 			case s.Kind() != scan.String || len(raw) == 0:
 			case raw[0] == '2' || string(raw) == "1.99":
 				v = 2

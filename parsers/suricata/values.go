@@ -25,7 +25,12 @@ func (p *Parser) number() (uint64, bool) {
 	if k := p.s.Kind(); k != scan.Number && k != scan.String {
 		return 0, false
 	}
-	return scan.Uint(p.s.Raw())
+	return scan.Uint(p.s.Bytes(p.b))
+}
+
+// is reports whether the value at hand is a certain text.
+func (p *Parser) is(text string) bool {
+	return p.s.Kind() == scan.String && string(p.s.Bytes(p.b)) == text
 }
 
 // isUint is scan.Uint for numbers whose value is not wanted.
@@ -71,7 +76,7 @@ func (p *Parser) bool(dst *bool, c event.Column) {
 
 // hex8 reads two hex digits, as TCP flags are written.
 func (p *Parser) hex8(dst *uint8, c event.Column) bool {
-	raw := p.s.Raw()
+	raw := p.s.Bytes(p.b)
 	if p.s.Kind() != scan.String || len(raw) != 2 {
 		return false
 	}
@@ -140,7 +145,7 @@ func (p *Parser) port(dst *uint16, c event.Column) {
 	if k != scan.Number && k != scan.String {
 		return
 	}
-	v, ok := scan.Uint(p.s.Raw())
+	v, ok := scan.Uint(p.s.Bytes(p.b))
 	if !ok || v >= 1<<16 {
 		p.r.reason = parsers.ReasonBadPort
 		return
