@@ -85,6 +85,7 @@ type analysis struct {
 	findings *findings
 	first    *firstReports // nil but for eval
 	census   []*census
+	joiner   *pipeline.Joiner
 	started  time.Time
 }
 
@@ -212,11 +213,12 @@ func loadRules(folders []string) (*rules.Set, error) {
 
 // pipeline wires the stages.
 func (a *analysis) pipeline() *pipeline.Pipeline {
+	a.joiner = new(pipeline.Joiner)
 	p := &pipeline.Pipeline{
 		Sources:     []pipeline.Source{a.merge},
 		Rules:       a.rules,
 		Suppression: rules.NewSuppression(a.rules),
-		Joiner:      new(pipeline.Joiner),
+		Joiner:      a.joiner,
 		Sink:        a.findings,
 		Grace:       10 * time.Second,
 		Finish:      true,

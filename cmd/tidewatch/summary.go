@@ -38,6 +38,9 @@ func (a *analysis) summary(w *bufio.Writer, found int) error {
 		row("span", "%s to %s (%s)", first.Format("2006-01-02 15:04:05"), last.Format("2006-01-02 15:04:05 MST"), span(last.Sub(first)))
 	}
 	row("hosts", "%s local%s", count(uint64(hosts)), more)
+	if n := a.joiner.Joined(); n > 0 {
+		row("joined", "%s connections that both sensors reported: each counts once", count(n))
+	}
 	if s.OutOfRange > 0 {
 		row("left out", "%s before --since or after --until", count(s.OutOfRange))
 	}

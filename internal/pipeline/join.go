@@ -32,6 +32,7 @@ type Joiner struct {
 	several bool
 
 	now, old map[joinKey]joinEntry
+	joined   uint64
 	tracking bool
 	fresh    []joinKey // changed since the last Cut, if tracking
 }
@@ -70,6 +71,7 @@ func (j *Joiner) Join(evs []*event.Event) {
 		}
 		if j.match(joinKey{ev.ConnHash, other}, ev.Time) {
 			ev.Flags |= event.FlagJoined
+			j.joined++
 		} else {
 			j.put(joinKey{ev.ConnHash, ev.Sensor}, ev.Time)
 		}
@@ -154,6 +156,9 @@ func (j *Joiner) touch(key joinKey) {
 		j.fresh = append(j.fresh, key)
 	}
 }
+
+// Joined returns how many connections were reported twice.
+func (j *Joiner) Joined() uint64 { return j.joined }
 
 // Track makes the Joiner remember what changes, for Cut.
 func (j *Joiner) Track() { j.tracking = true }
