@@ -1,6 +1,9 @@
 package eval
 
 import (
+	"bytes"
+	"fmt"
+	"math"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -8,120 +11,212 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"tidewatch/event"
+	"tidewatch/internal/shareddata"
 )
 
 var noon = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
 
-func scanBy(source string, after time.Duration, severity event.Severity) event.Finding {
-	at := noon.Add(after).UnixNano()
-	f := event.Finding{Rule: &event.RuleInfo{ID: "scan-internal", Severity: severity}}
-	f.Detector, f.Episode, f.Start, f.End, f.Time = "scan", source, at, at+60e9, at+5e9
+// found returns a finding of one minute that begins so long after noon.
+func found(detector, source string, after time.Duration, severity event.Severity) event.Finding {
+	f := event.Finding{Rule: &event.RuleInfo{ID: detector + "-rule", Severity: severity}}
+	f.Detector, f.Reason, f.Episode = detector, source+" did it", source+detector
+	f.Start = noon.Add(after).UnixNano()
+	f.End = f.Start + int64(time.Minute)
+	f.Time = f.End
 	if source != "" {
 		f.Source.Addr = netip.MustParseAddr(source)
-	} else {
-		f.Destination.Addr = netip.MustParseAddr("10.0.0.80")
 	}
-	f.Features = []event.Feature{event.Number("failed_contacts_at_detection", 7)}
 	return f
 }
 
-func instance(id, detector, source string) Instance {
-	in := Instance{ID: id, Detector: detector, Variant: "horizontal", Difficulty: "easy", Start: noon, End: noon.Add(time.Minute), Records: 10}
-	if source != "" {
-		in.Sources = []string{source}
-	} else {
-		in.Destinations = []string{"10.0.0.80"}
-	}
-	return in
+func scanOf(id string, sources ...string) Instance {
+	return Instance{ID: id, Detector: "scan", Variant: "horizontal", Difficulty: "easy", Sources: sources, Start: noon, End: noon.Add(time.Minute)}
 }
 
-func TestReport(t *testing.T) {
+func judge(truth Truth, fs ...event.Finding) *Report {
 	r := NewReport("scan")
-	r.Add(Case{
-		Name: "case",
-		Truth: Truth{
-			HostDays: 10,
-			Benign:   []string{"10.0.0.9"},
-			Instances: []Instance{
-				instance("found", "scan", "10.0.0.1"), instance("missed", "scan", "10.0.0.2"),
-				instance("too-late", "scan", "10.0.0.3"), instance("many-sources", "scan", ""),
-				instance("other", "brute_force", "10.0.0.4"),
-			},
-		},
-		Findings: []event.Finding{
-			scanBy("10.0.0.1", 2*time.Second, event.SeverityHigh),
-			scanBy("10.0.0.3", 2*time.Hour, event.SeverityHigh),   // another time: false
-			scanBy("", time.Second, event.SeverityLow),            // a low one is not judged false
-			scanBy("10.0.0.4", time.Second, event.SeverityMedium), // explained by what another detector should find
-			scanBy("10.0.0.9", time.Second, event.SeverityHigh),   // benign: false
-			scanBy("10.0.0.8", time.Second, event.SeverityLow),
-		},
-		Detected: map[string]int64{"10.0.0.1": noon.Add(3 * time.Second).UnixNano()},
+	r.Add(Case{Name: "day", Truth: truth, Findings: fs})
+	return r
+}
+
+// What a finding is to one instance: f names the finding, and whether it finds the
+// instance, is related to it, or false.
+func TestVerdicts(t *testing.T) {
+	in := scanOf("s", "10.0.0.1", "10.9.0.0/24")
+	in.Destinations, in.Ports = []string{"10.1.0.0/16", "scan.example"}, []uint16{445}
+	truth := Truth{
+		Instances: []Instance{in, {ID: "b", Detector: "beacon", Sources: []string{"10.0.0.7"}, Start: noon, End: noon.Add(time.Hour)}},
+		Benign:    []string{"10.0.0.2"}, Background: []string{"198.51.100.0/24"},
+	}
+	f := func(name, want string, change func(f *event.Finding)) {
+		t.Helper()
+		x := found("scan", "10.0.0.1", 0, event.SeverityHigh)
+		change(&x)
+		r := judge(truth, x)
+		got := "neither"
+		switch {
+		case len(r.Missed) == 0:
+			got = "found"
+		case len(r.Related) == 1:
+			got = "related"
+		case len(r.False) == 1:
+			got = "false"
+		}
+		if got != want {
+			t.Errorf("%s: %s, want %s", name, got, want)
+		}
+	}
+	from := func(a string) func(*event.Finding) {
+		return func(f *event.Finding) { f.Source.Addr = netip.MustParseAddr(a) }
+	}
+	at := func(a string) func(*event.Finding) {
+		return func(f *event.Finding) { f.Source.Addr, f.Destination.Addr = netip.Addr{}, netip.MustParseAddr(a) }
+	}
+	f("the same source", "found", func(*event.Finding) {})
+	f("a source in a network of the truth", "found", from("10.9.0.200"))
+	f("somebody else", "false", from("10.0.0.3"))
+	f("a benign host", "false", from("10.0.0.2"))
+	f("background", "related", from("198.51.100.9"))
+	f("what another kind of attack did", "related", from("10.0.0.7"))
+	f("of another detector", "neither", func(f *event.Finding) { f.Detector = "beacon" })
+	f("low", "found", func(f *event.Finding) { f.Rule.Severity = event.SeverityLow })
+	f("low, somebody else", "neither", func(f *event.Finding) { f.Rule.Severity = event.SeverityLow; from("10.0.0.3")(f) })
+	f("just before", "found", func(f *event.Finding) { f.Start, f.End = noon.Add(-time.Hour).UnixNano(), noon.Add(-time.Minute).UnixNano() })
+	f("hours before", "false", func(f *event.Finding) {
+		f.Start, f.End = noon.Add(-3*time.Hour).UnixNano(), noon.Add(-2*time.Hour).UnixNano()
 	})
-	var b strings.Builder
+	f("hours after", "false", func(f *event.Finding) { f.Start, f.End = noon.Add(2*time.Hour).UnixNano(), noon.Add(3*time.Hour).UnixNano() })
+	f("one target in the network", "found", func(f *event.Finding) { f.Destination.Addr = netip.MustParseAddr("10.1.2.3") })
+	f("one target elsewhere", "related", func(f *event.Finding) { f.Destination.Addr = netip.MustParseAddr("10.2.2.3") })
+	f("another port", "related", func(f *event.Finding) { f.Destination.Port, f.Destination.HasPort = 22, true })
+	f("a name below", "found", func(f *event.Finding) { f.Query = "a.b.scan.example" })
+	f("a name that only ends alike", "related", func(f *event.Finding) { f.Query = "noscan.example" })
+	f("many sources, the target", "found", at("10.1.0.9"))
+	f("many sources, another target", "false", at("10.2.0.9"))
+
+	truth.Unlabelled = true
+	f("unlabelled, somebody else", "neither", from("10.0.0.3"))
+	f("unlabelled, a benign host", "false", from("10.0.0.2"))
+}
+
+// Time to detect is from the instance's start to the first report, whichever
+// finding was reported last.
+func TestDelay(t *testing.T) {
+	truth := Truth{Instances: []Instance{scanOf("a", "10.0.0.1"), scanOf("b", "10.0.0.2")}, HostDays: 2}
+	a, b := found("scan", "10.0.0.1", 0, event.SeverityHigh), found("scan", "10.0.0.2", 0, event.SeverityHigh)
+	b.Features = []event.Feature{event.Number("failed_contacts_at_detection", 7)}
+	r := NewReport("scan")
+	r.Add(Case{Name: "day", Truth: truth, Findings: []event.Finding{a, b}, Detected: map[string]int64{a.Episode: noon.Add(4 * time.Second).UnixNano()}})
+	got := *r.groups[group{"scan", "horizontal", "easy"}]
+	want := tally{instances: 2, found: 2, delays: []float64{4, 60}, failed: []float64{7}}
+	if d := cmp.Diff(want, got, cmp.AllowUnexported(tally{})); d != "" {
+		t.Errorf("-want +got:\n%s", d)
+	}
+}
+
+func TestWriteTable(t *testing.T) {
+	in := scanOf("missed", "10.0.0.9")
+	in.Difficulty = "hard"
+	r := judge(Truth{Instances: []Instance{scanOf("ok", "10.0.0.1"), in}, HostDays: 30}, found("scan", "10.0.0.1", 0, event.SeverityHigh), found("scan", "10.0.0.5", 0, event.SeverityMedium))
+	var b bytes.Buffer
 	if err := r.WriteTable(&b); err != nil {
 		t.Fatal(err)
 	}
+	got := strings.Join(strings.Fields(b.String()), " ")
 	for _, want := range []string{
-		"scan  horizontal        easy          4      2    0.50                 6.0                     7.0",
-		"2 true, 2 false; precision 0.500",
-		"a host-day: 0.2000 (95 %: at most 0.6",
-		"missed: case: missed\n", "missed: case: too-late\n",
+		"scan horizontal easy 1 1 1.00 60.0", "scan horizontal hard 1 0 0.00 -", "all 2 1 0.50",
+		"1 true, 1 false, 0 about something else that is true; precision 0.500", "precision of the 2 worst: 0.50",
+		"0.0333 (95 %: 0.0008 to 0.1857) over 30 host-days", "missed: day: missed", "false: day: scan-rule: 10.0.0.5 did it",
 	} {
-		if !strings.Contains(b.String(), want) {
-			t.Errorf("the report has no %q:\n%s", want, b.String())
+		if !strings.Contains(got, want) {
+			t.Errorf("the table has no %q:\n%s", want, b.String())
 		}
 	}
 }
 
-// Where not all that is true is listed, only findings about harmless hosts are false.
-func TestUnlabelled(t *testing.T) {
-	r := NewReport("scan")
-	r.Add(Case{Truth: Truth{Unlabelled: true, Benign: []string{"10.0.0.9"}}, Findings: []event.Finding{
-		scanBy("10.0.0.1", 0, event.SeverityHigh), scanBy("10.0.0.9", 0, event.SeverityHigh),
-	}})
-	if len(r.False) != 1 || !strings.Contains(r.False[0], "scan-internal") {
-		t.Errorf("false findings: %v", r.False)
-	}
-}
-
+// Intervals against published ones: Garwood's table, and Wilson's score.
 func TestIntervals(t *testing.T) {
-	if low, high := wilson(10, 10); low < 0.71 || low > 0.73 || high != 1 {
-		t.Errorf("10 of 10: %.3f to %.3f", low, high)
-	}
-	if h := poissonHigh(0); h != 3 {
-		t.Errorf("none seen: at most %.2f", h)
-	}
-	if h := poissonHigh(2); h < 6.1 || h > 6.5 { // exact: 6.30
-		t.Errorf("two seen: at most %.2f", h)
-	}
-}
-
-func TestReadTruth(t *testing.T) {
-	f := func(content, want string) {
+	near := func(got, want float64) bool { return math.Abs(got-want) < 0.005 }
+	f := func(k int, low, high float64) {
 		t.Helper()
-		path := filepath.Join(t.TempDir(), TruthFile)
-		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		_, err := ReadTruth(path)
-		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
-			t.Errorf("%q: error %v, want %q", content, err, want)
+		if l, h := poisson(k); !near(l, low) || !near(h, high) {
+			t.Errorf("poisson(%d) = %.3f, %.3f, want %.3f, %.3f", k, l, h, low, high)
 		}
 	}
-	f("host_days = 1.0\n", "")
-	f("host_day = 1.0\n", `unknown key "host_day"`)
-	f("[[instance]]\nid = \"x\"\n", "instance 1 has no id")
-	f("[[instance]\n", "truth.toml")
+	f(0, 0, 3)
+	f(1, 0.025, 5.572)
+	f(2, 0.242, 7.225)
+	f(10, 4.795, 18.390)
+	f(100, 81.364, 121.627)
+	if l, h := wilson(9, 10); !near(l, 0.596) || !near(h, 0.982) {
+		t.Errorf("wilson(9, 10) = %.3f, %.3f", l, h)
+	}
 }
 
+func TestTruthFile(t *testing.T) {
+	in := scanOf("s", "10.0.0.1")
+	in.Kind, in.Destinations, in.Ports, in.Records = "scan", []string{"10.1.0.0/16"}, []uint16{22, 445}, 9
+	want := Truth{Local: []string{"203.0.113.0/24"}, Benign: []string{"10.0.0.2"}, Background: []string{"198.51.100.0/24"}, HostDays: 1.5, Unlabelled: true, Instances: []Instance{in}}
+	path := filepath.Join(t.TempDir(), TruthFile)
+	var b bytes.Buffer
+	if err := want.Write(&b); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, b.Bytes(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	got, err := ReadTruth(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("-written +read:\n%s", d)
+	}
+	want.Instances = append(want.Instances, in)
+	if err := want.Write(&b); err == nil {
+		t.Error("two instances of one name were written")
+	}
+}
+
+func TestTruthErrors(t *testing.T) {
+	f := func(text, want string) {
+		t.Helper()
+		if _, err := ParseTruth(text); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want an error with %q", text, err, want)
+		}
+	}
+	f(`benig = ["10.0.0.1"]`, `unknown key "benig"`)
+	f("[instance.a]\ndetector = \"scan\"\nsource = [\"10.0.0.1\"]", `unknown key "instance.a.source"`)
+	f("[instance.a]\nsources = [\"10.0.0.1\"]", "instance a has no detector")
+	f("[instance.a]\ndetector = \"scan\"", "neither sources nor destinations")
+	f("[instance.a]\ndetector = \"scan\"\nsources = [\"10.0.0.1\"]\nstart = 2026-01-02T00:00:00Z\nend = 2026-01-01T00:00:00Z", "ends before it starts")
+	f("benign = 1", "benign")
+}
+
+// The truth about the recorded captures can be read, and each of them is there.
 func TestLabelled(t *testing.T) {
 	truths, err := Labelled()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(truths["scan/nmap-conn.log.gz"].Instances) != 1 || !truths["internet-server"].Unlabelled {
-		t.Errorf("the built-in truth: %+v", truths)
+	scans := 0
+	for path, truth := range truths {
+		if _, err := os.Stat(shareddata.Path(t, "labelled/"+path)); err != nil {
+			t.Error(err)
+		}
+		for _, in := range truth.Instances {
+			if in.Detector == "scan" {
+				scans++
+			}
+			if in.Start.IsZero() || in.End.IsZero() {
+				t.Error(fmt.Sprint(path, ": ", in.ID, " has no time"))
+			}
+		}
+	}
+	if scans != 6 {
+		t.Errorf("%d scans, want 6", scans)
 	}
 }
