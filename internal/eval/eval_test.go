@@ -84,11 +84,15 @@ func TestVerdicts(t *testing.T) {
 	f("of another detector", "neither", func(f *event.Finding) { f.Detector = "beacon" })
 	f("low", "found", func(f *event.Finding) { f.Rule.Severity = event.SeverityLow })
 	f("low, somebody else", "neither", func(f *event.Finding) { f.Rule.Severity = event.SeverityLow; from("10.0.0.3")(f) })
-	f("just before", "found", func(f *event.Finding) { f.Start, f.End = noon.Add(-time.Hour).UnixNano(), noon.Add(-time.Minute).UnixNano() })
+	f("just before", "found", func(f *event.Finding) {
+		f.Start, f.End = noon.Add(-time.Hour).UnixNano(), noon.Add(-time.Minute).UnixNano()
+	})
 	f("hours before", "false", func(f *event.Finding) {
 		f.Start, f.End = noon.Add(-3*time.Hour).UnixNano(), noon.Add(-2*time.Hour).UnixNano()
 	})
-	f("hours after", "false", func(f *event.Finding) { f.Start, f.End = noon.Add(2*time.Hour).UnixNano(), noon.Add(3*time.Hour).UnixNano() })
+	f("hours after", "false", func(f *event.Finding) {
+		f.Start, f.End = noon.Add(2*time.Hour).UnixNano(), noon.Add(3*time.Hour).UnixNano()
+	})
 	f("one target in the network", "found", func(f *event.Finding) { f.Destination.Addr = netip.MustParseAddr("10.1.2.3") })
 	f("one target elsewhere", "related", func(f *event.Finding) { f.Destination.Addr = netip.MustParseAddr("10.2.2.3") })
 	f("another port", "related", func(f *event.Finding) { f.Destination.Port, f.Destination.HasPort = 22, true })

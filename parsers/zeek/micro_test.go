@@ -88,16 +88,27 @@ func TestMicro(t *testing.T) {
 			lines := logLines(data)
 			sz := float64(len(data)) * 1000
 			ours := passes(lines, func() parsers.Parser { return NewJSON(parsers.Options{}) })
-		riv := func(un func([]byte, any) error) func() { return func() { for _, line := range lines {
-			if name == "dns" { var r rivalDNS; un(line, &r) } else { var r rivalTLS; un(line, &r) } } } }
-		enc, goc := riv(json.Unmarshal), riv(func(l []byte, v any) error { return gojson.Unmarshal(l, v) })
-		a, e, g := 1e18, 1e18, 1e18
-		for range 10 {
-			a = min(a, best(1, ours)/4)
-			g = min(g, best(2, goc))
-		}
-		e = best(3, enc)
-		fmt.Printf("%s ours %.0f enc %.0f goccy %.0f  x%.2f x%.2f\n", name, sz/a, sz/e, sz/g, e/a, g/a)
+			riv := func(un func([]byte, any) error) func() {
+				return func() {
+					for _, line := range lines {
+						if name == "dns" {
+							var r rivalDNS
+							un(line, &r)
+						} else {
+							var r rivalTLS
+							un(line, &r)
+						}
+					}
+				}
+			}
+			enc, goc := riv(json.Unmarshal), riv(func(l []byte, v any) error { return gojson.Unmarshal(l, v) })
+			a, e, g := 1e18, 1e18, 1e18
+			for range 10 {
+				a = min(a, best(1, ours)/4)
+				g = min(g, best(2, goc))
+			}
+			e = best(3, enc)
+			fmt.Printf("%s ours %.0f enc %.0f goccy %.0f  x%.2f x%.2f\n", name, sz/a, sz/e, sz/g, e/a, g/a)
 		}
 	}
 }
