@@ -1,54 +1,85 @@
 // Package behavior keeps what is known of each entity, and detects what is not
-// normal for it.
+// normal for it. Each detector has a package of its own below this one.
 package behavior
 
 import (
+	"tidewatch/behavior/scan"
+	"tidewatch/behavior/state"
 	"tidewatch/event"
 )
 
 // Config holds the settings of all detectors. Rules change them.
 type Config struct {
-	Scan ScanConfig
+	Scan scan.Config
 }
 
 // DefaultConfig returns the settings that are used where no rule says otherwise.
-func DefaultConfig() Config { return Config{Scan: DefaultScanConfig()} }
+func DefaultConfig() Config { return Config{Scan: scan.DefaultConfig()} }
 
 // Record is the serialised state of one entity. An empty Value says that the
 // entity is forgotten.
-type Record struct{ Key, Value []byte }
+type Record = state.Record
 
 // Owner returns which of n shards owns the entity with this hash.
-func Owner(hash uint64, n int) int {
-	return int((hash >> 32) * uint64(n) >> 32)
+func Owner(hash uint64, n int) int { return state.Owner(hash, n) }
+
+// detector is one way to find what is not normal. It keeps the entities that its
+// shard owns.
+type detector interface {
+	// Observe takes a record, and appends what it makes of it to dst; orig and resp
+	// say which of its ends the shard owns. On entities that are known it does not
+	// allocate.
+	Observe(ev *event.Event, orig, resp bool, dst []event.Observation) []event.Observation
+	// Advance tells the data's own clock. What a closed episode says does not
+	// depend on when it is called.
+	Advance(clock int64, dst []event.Observation) []event.Observation
+	// Finish closes what is open: the data is complete.
+	Finish(dst []event.Observation) []event.Observation
+	// Track makes the detector remember what changes, for Cut.
+	Track()
+	Cut() []state.Record
+	// Restore takes back a record that Cut returned, if owns says that its entity is
+	// the shard's.
+	Restore(r state.Record, owns func(hash uint64) bool) error
 }
 
 // Shard owns the entities whose hash falls to it. It is used by one goroutine.
 type Shard struct {
-	i, n int
-	scan *scanDetector
+	i, n      int
+	detectors []detector
+	kinds     [256]detector // by the first byte of a record's key
 }
 
 // NewShard returns the i-th of n shards.
 func NewShard(i, n int, cfg Config) *Shard {
-	return &Shard{i: i, n: n, scan: newScanDetector(cfg.Scan, n)}
+	s := &Shard{i: i, n: n}
+	s.add(scan.New(cfg.Scan, n), state.KindScanSource, state.KindScanTarget, state.KindScanLight)
+	return s
+}
+
+func (s *Shard) add(d detector, kinds ...byte) {
+	s.detectors = append(s.detectors, d)
+	for _, k := range kinds {
+		s.kinds[k] = d
+	}
 }
 
 // Track makes the shard remember which entities change, for Cut.
-func (s *Shard) Track() { s.scan.tracking = true }
+func (s *Shard) Track() {
+	for _, d := range s.detectors {
+		d.Track()
+	}
+}
 
 // Observe takes those ends of the event that the shard owns, and appends what it
 // makes of them to dst. On entities that are known it does not allocate.
 func (s *Shard) Observe(ev *event.Event, dst []event.Observation) []event.Observation {
-	const uncounted = event.FlagJoined | event.FlagSnapshot | event.FlagUnidirectional
-	if ev.Kind != event.KindConn || ev.Flags&uncounted != 0 || ev.Outcome == event.OutcomeUnknown {
+	orig, resp := Owner(ev.Orig.Hash, s.n) == s.i, Owner(ev.Resp.Hash, s.n) == s.i
+	if !orig && !resp || ev.Flags&event.FlagJoined != 0 {
 		return dst
 	}
-	if Owner(ev.Orig.Hash, s.n) == s.i {
-		dst = s.scan.observeSource(ev, dst)
-	}
-	if ev.Resp.Scope == event.ScopeLocal && Owner(ev.Resp.Hash, s.n) == s.i {
-		dst = s.scan.observeTarget(ev, dst)
+	for _, d := range s.detectors {
+		dst = d.Observe(ev, orig, resp, dst)
 	}
 	return dst
 }
@@ -56,17 +87,37 @@ func (s *Shard) Observe(ev *event.Event, dst []event.Observation) []event.Observ
 // Advance tells the shard the data's own clock, in Unix nanoseconds. It closes
 // what is over. What a closed episode says does not depend on when it is called.
 func (s *Shard) Advance(clock int64, dst []event.Observation) []event.Observation {
-	return s.scan.advance(clock, dst)
+	for _, d := range s.detectors {
+		dst = d.Advance(clock, dst)
+	}
+	return dst
 }
 
 // Finish closes every episode: the data is complete.
-func (s *Shard) Finish(dst []event.Observation) []event.Observation { return s.scan.finish(dst) }
+func (s *Shard) Finish(dst []event.Observation) []event.Observation {
+	for _, d := range s.detectors {
+		dst = d.Finish(dst)
+	}
+	return dst
+}
 
 // Cut returns the records of the entities that changed since the last Cut.
-func (s *Shard) Cut() []Record { return s.scan.cut() }
+func (s *Shard) Cut() []Record {
+	var rs []Record
+	for _, d := range s.detectors {
+		rs = append(rs, d.Cut()...)
+	}
+	return rs
+}
 
 // Restore takes the record of an entity that the shard owns, and ignores others.
 // The error says that the record was not written by Cut.
 func (s *Shard) Restore(r Record) error {
-	return s.scan.restore(r, func(hash uint64) bool { return Owner(hash, s.n) == s.i })
+	if len(r.Value) == 0 {
+		return nil
+	}
+	if len(r.Key) == 0 || s.kinds[r.Key[0]] == nil {
+		return state.ErrRecord
+	}
+	return s.kinds[r.Key[0]].Restore(r, func(hash uint64) bool { return Owner(hash, s.n) == s.i })
 }

@@ -63,6 +63,12 @@ type Event struct {
 // Has reports whether the record had column c.
 func (e *Event) Has(c Column) bool { return e.Set.Has(c) }
 
+// Counts reports whether the record is a whole connection that baselines count:
+// no snapshot, no half, and none that another sensor has reported.
+func (e *Event) Counts() bool {
+	return e.Kind == KindConn && e.Flags&(FlagJoined|FlagSnapshot|FlagUnidirectional) == 0
+}
+
 // Flags are facts about a record that are not columns of it.
 type Flags uint8
 

@@ -190,3 +190,31 @@ type Finding struct {
 	Rule        *RuleInfo
 	Investigate string // the rule's advice with its {{fields}} filled in
 }
+
+// SampleOf copies what a finding shows of a record.
+func SampleOf(ev *Event) Sample {
+	s := Sample{
+		UID: Clone(ev.UID), Time: ev.Time, Duration: ev.End - ev.Time,
+		Orig: netip.AddrPortFrom(ev.Orig.Addr, ev.Orig.Port), Resp: netip.AddrPortFrom(ev.Resp.Addr, ev.Resp.Port),
+	}
+	if c := ev.Conn; c != nil {
+		s.OrigBytes, s.RespBytes = max(c.OrigBytes, c.OrigIPBytes), max(c.RespBytes, c.RespIPBytes)
+		if s.State = c.State.String(); s.State == "" {
+			s.State = Clone(c.FlowState)
+		}
+	}
+	return s
+}
+
+// Direction is ECS network.direction as a sensor at the perimeter sees it.
+func Direction(from, to Scope) string {
+	switch {
+	case from == ScopeLocal && to == ScopeLocal:
+		return "internal"
+	case from == ScopeLocal:
+		return "outbound"
+	case to == ScopeLocal:
+		return "inbound"
+	}
+	return "external"
+}

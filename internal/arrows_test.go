@@ -21,6 +21,7 @@ var may = map[string][]string{
 	"configs":  {},
 	"examples": {},
 	"pipeline": {"event", "behavior", "rules"}, // internal/pipeline
+	"scenario": {"event", "parsers", "enrich", "behavior"},
 	"eval":     {"event"},
 	"synth":    {"event", "eval"},
 	"bench":    {"event", "synth"},

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"tidewatch/behavior"
+	"tidewatch/behavior/scan"
 	"tidewatch/event"
 )
 
@@ -182,7 +183,7 @@ exclude = ["10.2.3.4"]
 func TestSettingsAreTheDetectors(t *testing.T) {
 	plain := func(s string) string { return strings.ToLower(strings.ReplaceAll(s, "_", "")) }
 	fields, keys := map[string]bool{}, map[string]bool{}
-	for _, f := range reflect.VisibleFields(reflect.TypeFor[behavior.ScanConfig]()) {
+	for _, f := range reflect.VisibleFields(reflect.TypeFor[scan.Config]()) {
 		fields[plain(f.Name)] = true
 	}
 	for _, s := range settings["scan"] {

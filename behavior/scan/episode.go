@@ -1,4 +1,4 @@
-package behavior
+package scan
 
 import (
 	"cmp"
@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"tidewatch/behavior/phrase"
 	"tidewatch/behavior/sketch"
 	"tidewatch/event"
 )
@@ -73,19 +74,19 @@ func (a answer) String() string {
 }
 
 func newEpisode(s *source, start, detected int64) *episode {
-	return &episode{id: episodeID('s', &s.entity, start), source: s.addr, start: start, detected: detected, last: detected, limit: start + day}
+	return &episode{id: episodeID('s', &s.entity, start), source: s.Addr, start: start, detected: detected, last: detected, limit: start + day}
 }
 
 // episodeID names an episode by what it is about and when it began: the same after
 // a replay.
 func episodeID(kind byte, e *entity, start int64) string {
 	b := []byte{kind}
-	h := spread(e.hash(), uint64(kind))
+	h := spread(e.Hash(), uint64(kind))
 	for range 8 {
 		b = append(b, byte(h))
 		h >>= 8
 	}
-	h = spread(uint64(start), e.hash())
+	h = spread(uint64(start), e.Hash())
 	for range 8 {
 		b = append(b, byte(h))
 		h >>= 8
@@ -147,7 +148,7 @@ func (e *episode) add(c *contact, ev *event.Event) {
 		e.samples = e.samples[:min(len(e.samples), maxSamples-1)]
 		switch {
 		case ev != nil:
-			e.samples = append(e.samples, sampleOf(ev))
+			e.samples = append(e.samples, event.SampleOf(ev))
 		case c.uid != "":
 			e.samples = append(e.samples, event.Sample{
 				UID: c.uid, Time: c.time, Orig: netip.AddrPortFrom(e.source, c.orig), Resp: netip.AddrPortFrom(c.dst, c.port), State: c.state.String(),
@@ -199,21 +200,6 @@ func (e *episode) countPort(c *contact) {
 	e.top[low] = portCount{port: c.port, proto: c.proto, n: e.top[low].n + 1}
 }
 
-// sampleOf copies what a finding shows of a record.
-func sampleOf(ev *event.Event) event.Sample {
-	s := event.Sample{
-		UID: event.Clone(ev.UID), Time: ev.Time, Duration: ev.End - ev.Time,
-		Orig: netip.AddrPortFrom(ev.Orig.Addr, ev.Orig.Port), Resp: netip.AddrPortFrom(ev.Resp.Addr, ev.Resp.Port),
-	}
-	if c := ev.Conn; c != nil {
-		s.OrigBytes, s.RespBytes = max(c.OrigBytes, c.OrigIPBytes), max(c.RespBytes, c.RespIPBytes)
-		if s.State = c.State.String(); s.State == "" {
-			s.State = event.Clone(c.FlowState)
-		}
-	}
-	return s
-}
-
 // shape names the form of the scan.
 func (e *episode) shape() string {
 	hosts, ports := e.count(&e.hosts), e.count(&e.ports)
@@ -236,22 +222,22 @@ func (e *episode) count(d *sketch.Distinct) float64 {
 }
 
 // observation makes the case against a source.
-func (s *source) observation(d *scanDetector, e *episode, open bool) event.Observation {
+func (s *source) observation(d *Detector, e *episode, open bool) event.Observation {
 	o := e.observation(open)
-	o.Subject = event.Subject{Type: "host", Value: s.addr.String()}
-	o.Source = event.Endpoint{Addr: s.addr, Scope: s.scope}
-	o.VLAN = s.vlan
+	o.Subject = event.Subject{Type: "host", Value: s.Addr.String()}
+	o.Source = event.Endpoint{Addr: s.Addr, Scope: s.scope}
+	o.VLAN = s.VLAN
 	target := scopeOf(2*e.inside >= e.attempts)
 	if e.one.IsValid() {
 		o.Destination = event.Endpoint{Addr: e.one, Scope: e.oneScope}
 	}
-	o.Direction = direction(s.scope, target)
+	o.Direction = event.Direction(s.scope, target)
 	hosts, ports := e.count(&e.hosts), e.count(&e.ports)
 	posterior := 1 / (1 + math.Exp(d.accept-e.walk))
 	o.Score = math.Round(1000*posterior) / 1000
 	o.Risk = scanRisk(o.Direction, e)
 	o.Reason = s.reason(e, o.Direction, hosts, ports)
-	o.Related = []netip.Addr{s.addr}
+	o.Related = []netip.Addr{s.Addr}
 	if e.one.IsValid() {
 		o.Related = append(o.Related, e.one)
 	}
@@ -262,27 +248,27 @@ func (s *source) observation(d *scanDetector, e *episode, open bool) event.Obser
 	}
 	share := float64(e.failed) / float64(e.attempts)
 	o.Evidence = append(o.Evidence, event.Evidence{
-		Feature: "scan.trw_log_ratio", Observed: round2(e.walk), Expected: 0, Weight: round2(e.walk),
+		Feature: "scan.trw_log_ratio", Observed: phrase.Round2(e.walk), Expected: 0, Weight: phrase.Round2(e.walk),
 		Text: fmt.Sprintf("so many first contacts without success are e^%.1f times as likely from a scanner as from a harmless host; %.1f is enough", e.walk, d.accept),
 	}, event.Evidence{
-		Feature: "scan.failure_rate", Observed: round2(share), Expected: round2(1 - d.cfg.Theta0), Weight: round2(math.Log(max(share, 0.01) / (1 - d.cfg.Theta0))),
+		Feature: "scan.failure_rate", Observed: phrase.Round2(share), Expected: phrase.Round2(1 - d.cfg.Theta0), Weight: phrase.Round2(math.Log(max(share, 0.01) / (1 - d.cfg.Theta0))),
 		Text: fmt.Sprintf("%d of %d first contacts failed", e.failed, e.attempts),
 	})
 	if hosts >= 3 {
 		o.Evidence = append(o.Evidence, event.Evidence{
-			Feature: "scan.targets", Observed: hosts, Expected: 1, Unit: "hosts", Weight: round2(math.Log(hosts)),
+			Feature: "scan.targets", Observed: hosts, Expected: 1, Unit: "hosts", Weight: phrase.Round2(math.Log(hosts)),
 			Text: fmt.Sprintf("%.0f hosts were tried", hosts),
 		})
 	}
 	if ports >= 3 {
 		o.Evidence = append(o.Evidence, event.Evidence{
-			Feature: "scan.ports", Observed: ports, Expected: 1, Unit: "ports", Weight: round2(math.Log(ports)),
+			Feature: "scan.ports", Observed: ports, Expected: 1, Unit: "ports", Weight: phrase.Round2(math.Log(ports)),
 			Text: fmt.Sprintf("%.0f ports were tried", ports),
 		})
 	}
 	if s.hosts > 0 {
 		o.Evidence = append(o.Evidence, event.Evidence{
-			Feature: "scan.known_peers", Observed: float64(s.hosts), Expected: 0, Unit: "hosts", Weight: -round2(math.Log1p(float64(s.hosts)) / 4),
+			Feature: "scan.known_peers", Observed: float64(s.hosts), Expected: 0, Unit: "hosts", Weight: -phrase.Round2(math.Log1p(float64(s.hosts)) / 4),
 			Text: fmt.Sprintf("the host also has %d peers that answer it", s.hosts),
 		})
 	}
@@ -291,22 +277,6 @@ func (s *source) observation(d *scanDetector, e *episode, open bool) event.Obser
 		Text: fmt.Sprintf("of a harmless host's first contacts %.0f %% succeed (Jung et al. 2004); this host had %d peers that answer", 100*d.cfg.Theta0, s.hosts),
 	}
 	return o
-}
-
-func round2(v float64) float64 { return math.Round(100*v) / 100 }
-
-// direction is ECS network.direction as a sensor at the perimeter sees it.
-func direction(from, to event.Scope) string {
-	local := [2]bool{from == event.ScopeLocal, to == event.ScopeLocal}
-	switch local {
-	case [2]bool{true, true}:
-		return "internal"
-	case [2]bool{true, false}:
-		return "outbound"
-	case [2]bool{false, true}:
-		return "inbound"
-	}
-	return "external"
 }
 
 // scanRisk is what the scan means for the site: who scans matters more than how
@@ -377,10 +347,10 @@ func (e *episode) observation(open bool) event.Observation {
 		event.Number("rejected", float64(e.rejected)),
 		event.Number("answered", float64(e.answered)),
 		event.Number("answered_hosts", e.count(&e.answeredBy)),
-		event.Number("failure_rate", round2(float64(e.failed)/float64(max(e.attempts, 1)))),
+		event.Number("failure_rate", phrase.Round2(float64(e.failed)/float64(max(e.attempts, 1)))),
 		event.Number("rate_per_second", math.Round(1e4*rate)/1e4),
 		event.Number("duration_seconds", math.Round(1000*took)/1000),
-		event.Number("trw_log_ratio", round2(e.walk)),
+		event.Number("trw_log_ratio", phrase.Round2(e.walk)),
 		event.Number("time_to_detect_seconds", math.Round(float64(e.detected-e.start)/1e6)/1e3),
 		event.Number("failed_contacts_at_detection", float64(e.failedAtDetection)),
 		event.Number("sources", e.count(&e.sources)),
@@ -397,7 +367,7 @@ func (e *episode) observation(open bool) event.Observation {
 // reason says the case in one sentence.
 func (s *source) reason(e *episode, direction string, hosts, ports float64) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s tried ", s.addr)
+	fmt.Fprintf(&b, "%s tried ", s.Addr)
 	where := map[string]string{"internal": "inside", "outbound": "outside", "inbound": "inside"}[direction]
 	switch {
 	case e.shape() == "sweep":
@@ -409,7 +379,7 @@ func (s *source) reason(e *episode, direction string, hosts, ports float64) stri
 	default:
 		fmt.Fprintf(&b, "%.0f ports on %.0f hosts %s", ports, hosts, where)
 	}
-	fmt.Fprintf(&b, " in %s: %d of %d first contacts failed", span(e.last-e.start), e.failed, e.attempts)
+	fmt.Fprintf(&b, " in %s: %d of %d first contacts failed", phrase.Span(e.last-e.start), e.failed, e.attempts)
 	switch {
 	case e.answered == 1:
 		fmt.Fprintf(&b, ", %s answered", e.answers[0])
@@ -417,16 +387,4 @@ func (s *source) reason(e *episode, direction string, hosts, ports float64) stri
 		fmt.Fprintf(&b, ", %d answered (%s and others)", e.answered, e.answers[0])
 	}
 	return b.String()
-}
-
-// span writes nanoseconds the way people say them.
-func span(ns int64) string {
-	switch d := time.Duration(ns); {
-	case d >= 2*time.Hour:
-		return fmt.Sprintf("%.1f hours", d.Hours())
-	case d >= 2*time.Minute:
-		return fmt.Sprintf("%.0f minutes", d.Minutes())
-	default:
-		return fmt.Sprintf("%.1f seconds", d.Seconds())
-	}
 }

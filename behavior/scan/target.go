@@ -1,4 +1,4 @@
-package behavior
+package scan
 
 import (
 	"cmp"
@@ -7,7 +7,9 @@ import (
 	"net/netip"
 	"slices"
 
+	"tidewatch/behavior/phrase"
 	"tidewatch/behavior/sketch"
+	"tidewatch/behavior/state"
 	"tidewatch/event"
 )
 
@@ -46,7 +48,7 @@ type try struct {
 }
 
 // observeTarget takes a connection as one of its responder.
-func (d *scanDetector) observeTarget(ev *event.Event, dst []event.Observation) []event.Observation {
+func (d *Detector) observeTarget(ev *event.Event, dst []event.Observation) []event.Observation {
 	if d.ignores(ev) || ev.Proto.IsICMP() {
 		return dst
 	}
@@ -59,7 +61,7 @@ func (d *scanDetector) observeTarget(ev *event.Event, dst []event.Observation) [
 		if len(d.targets) >= d.maxTargets {
 			d.evictTargets()
 		}
-		t = &target{entity: entity{addr: ev.Resp.Addr, vlan: ev.VLAN, inner: ev.InnerVLAN, scope: ev.Resp.Scope, first: ev.Time}}
+		t = &target{entity: entity{Host: state.Host{Addr: ev.Resp.Addr, VLAN: ev.VLAN, Inner: ev.InnerVLAN}, scope: ev.Resp.Scope, first: ev.Time}}
 		d.targets[ev.Resp.Hash] = t
 	}
 	if ev.Time > t.last+hour {
@@ -80,7 +82,7 @@ func (d *scanDetector) observeTarget(ev *event.Event, dst []event.Observation) [
 }
 
 // tried takes a failed first contact with a target.
-func (d *scanDetector) tried(t *target, c try, ev *event.Event, dst []event.Observation) []event.Observation {
+func (d *Detector) tried(t *target, c try, ev *event.Event, dst []event.Observation) []event.Observation {
 	usual := t.usual(c.time)
 	t.rate = t.decayed(c.time) + 1
 	t.rateTime = max(t.rateTime, c.time)
@@ -138,10 +140,10 @@ func (t *target) outage() bool {
 
 func (e *episode) addTry(t *target, c *try, ev *event.Event) {
 	e.sources.Add(spread(event.HashAddr(c.src, 0, 0), 0))
-	e.add(&contact{time: c.time, dst: t.addr, port: c.port, proto: c.proto, outcome: c.outcome, local: true}, ev)
+	e.add(&contact{time: c.time, dst: t.Addr, port: c.port, proto: c.proto, outcome: c.outcome, local: true}, ev)
 }
 
-func (d *scanDetector) openTarget(t *target, c *try, ev *event.Event, usual float64, dst []event.Observation) []event.Observation {
+func (d *Detector) openTarget(t *target, c *try, ev *event.Event, usual float64, dst []event.Observation) []event.Observation {
 	start := t.tries[0].time
 	e := &episode{id: episodeID('t', &t.entity, start), start: start, detected: c.time, last: c.time, limit: start + hour}
 	for i := range t.tries {
@@ -158,7 +160,7 @@ func (d *scanDetector) openTarget(t *target, c *try, ev *event.Event, usual floa
 	return append(dst, t.observation(d, true))
 }
 
-func (d *scanDetector) closeTarget(t *target, dst []event.Observation) []event.Observation {
+func (d *Detector) closeTarget(t *target, dst []event.Observation) []event.Observation {
 	t.scan.revision++
 	dst = append(dst, t.observation(d, false))
 	t.scan, t.tries = nil, nil
@@ -170,7 +172,7 @@ func (d *scanDetector) closeTarget(t *target, dst []event.Observation) []event.O
 }
 
 // touchTarget puts a target into the next cut.
-func (d *scanDetector) touchTarget(t *target) {
+func (d *Detector) touchTarget(t *target) {
 	if d.tracking && !t.dirty {
 		t.dirty = true
 		d.dirtyTargets = append(d.dirtyTargets, t)
@@ -178,24 +180,24 @@ func (d *scanDetector) touchTarget(t *target) {
 }
 
 // observation makes the case of many sources against one target.
-func (t *target) observation(d *scanDetector, open bool) event.Observation {
+func (t *target) observation(d *Detector, open bool) event.Observation {
 	e := t.scan
 	o := e.observation(open)
-	o.Subject = event.Subject{Type: "host", Value: t.addr.String()}
-	o.Destination.Addr, o.Destination.Scope = t.addr, t.scope
-	o.VLAN = t.vlan
+	o.Subject = event.Subject{Type: "host", Value: t.Addr.String()}
+	o.Destination.Addr, o.Destination.Scope = t.Addr, t.scope
+	o.VLAN = t.VLAN
 	o.Direction = "inbound"
 	o.Score = math.Round(1000/(1+math.Exp(-e.walk))) / 1000
 	o.Risk = min(25+5*math.Round(math.Log10(float64(e.attempts))), 60)
-	o.Related = []netip.Addr{t.addr}
+	o.Related = []netip.Addr{t.Addr}
 	sources := e.count(&e.sources)
 	usual := t.usual(e.start) * float64(max(e.last-e.start, 1))
-	o.Reason = fmt.Sprintf("%.0f sources tried %s for the first time within %s, and none was answered; %.1f would be usual", sources, t.addr, span(e.last-e.start), usual)
+	o.Reason = fmt.Sprintf("%.0f sources tried %s for the first time within %s, and none was answered; %.1f would be usual", sources, t.Addr, phrase.Span(e.last-e.start), usual)
 	o.Evidence = []event.Evidence{{
-		Feature: "scan.sources", Observed: sources, Expected: round2(usual), Unit: "sources", Weight: round2(e.walk),
+		Feature: "scan.sources", Observed: sources, Expected: phrase.Round2(usual), Unit: "sources", Weight: phrase.Round2(e.walk),
 		Text: fmt.Sprintf("%.0f new sources failed where %.1f are usual in as long a time", sources, usual),
 	}, {
-		Feature: "scan.ports", Observed: e.count(&e.ports), Expected: 1, Unit: "ports", Weight: round2(math.Log(max(e.count(&e.ports), 1))),
+		Feature: "scan.ports", Observed: e.count(&e.ports), Expected: 1, Unit: "ports", Weight: phrase.Round2(math.Log(max(e.count(&e.ports), 1))),
 		Text: fmt.Sprintf("%.0f ports were tried", e.count(&e.ports)),
 	}}
 	o.Baseline = event.Baseline{Since: t.first, Observations: uint64(t.decayed(e.last)), Text: "failed first contacts with this host, over the last six hours"}
@@ -203,7 +205,7 @@ func (t *target) observation(d *scanDetector, open bool) event.Observation {
 }
 
 // evictTargets forgets the sixteenth of the targets that has been silent longest.
-func (d *scanDetector) evictTargets() {
+func (d *Detector) evictTargets() {
 	all := make([]*target, 0, len(d.targets))
 	for _, t := range d.targets {
 		if t.scan == nil {
@@ -211,16 +213,16 @@ func (d *scanDetector) evictTargets() {
 		}
 	}
 	slices.SortFunc(all, func(a, b *target) int {
-		return cmp.Or(cmp.Compare(a.last, b.last), a.addr.Compare(b.addr))
+		return cmp.Or(cmp.Compare(a.last, b.last), a.Addr.Compare(b.Addr))
 	})
 	for _, t := range all[:min(len(all), d.maxTargets/16+1)] {
 		d.forgetTarget(t)
 	}
 }
 
-func (d *scanDetector) forgetTarget(t *target) {
-	delete(d.targets, t.hash())
+func (d *Detector) forgetTarget(t *target) {
+	delete(d.targets, t.Hash())
 	if d.tracking {
-		d.forgotten = append(d.forgotten, t.key(keyTarget))
+		d.forgotten = append(d.forgotten, t.Key(state.KindScanTarget))
 	}
 }

@@ -1,4 +1,4 @@
-package behavior
+package scan
 
 import (
 	"cmp"
@@ -8,14 +8,15 @@ import (
 	"time"
 
 	"tidewatch/behavior/sketch"
+	"tidewatch/behavior/state"
 	"tidewatch/event"
 )
 
-// ScanConfig holds the settings of the scan detector.
+// Config holds the settings of the scan detector.
 //
 // The walk is the Threshold Random Walk of Jung, Paxson, Berger and Balakrishnan,
 // "Fast portscan detection using sequential hypothesis testing" (2004).
-type ScanConfig struct {
+type Config struct {
 	Theta0 float64 // share of first contacts that succeed for a harmless host, 0.5 to 1
 	Theta1 float64 // the same for a scanner, 0 to 0.5
 	Alpha  float64 // accepted share of harmless hosts called scanners
@@ -36,10 +37,10 @@ type ScanConfig struct {
 	MaxTargets    int
 }
 
-// DefaultScanConfig returns the settings that the paper gives, and those found
+// DefaultConfig returns the settings that the paper gives, and those found
 // on recorded traffic.
-func DefaultScanConfig() ScanConfig {
-	return ScanConfig{
+func DefaultConfig() Config {
+	return Config{
 		Theta0: 0.8, Theta1: 0.2, Alpha: 0.01, Beta: 0.99,
 		MinHosts: 7, FailureShare: 0.75,
 		Ports5m: 8, Ports1h: 10, Ports24h: 25, BlockContacts: 10,
@@ -85,14 +86,11 @@ func (c *contact) failed() bool { return c.outcome != event.OutcomeAnswered }
 
 // entity is what sources and targets have in common.
 type entity struct {
-	addr        netip.Addr
-	vlan, inner uint16
+	state.Host
 	scope       event.Scope
 	dirty       bool // changed since the last cut
 	first, last int64
 }
-
-func (e *entity) hash() uint64 { return event.HashAddr(e.addr, e.vlan, e.inner) }
 
 // source is a host that opens connections.
 type source struct {
@@ -132,9 +130,9 @@ func (c *contact) realm() int {
 	return realmOutside
 }
 
-// scanDetector finds sources that look for what answers.
-type scanDetector struct {
-	cfg         ScanConfig
+// Detector finds sources that look for what answers.
+type Detector struct {
+	cfg         Config
 	up, down    float64 // steps of the walk
 	accept      float64 // the walk says scanner from here
 	reject      float64 // the walk says harmless down to here
@@ -149,15 +147,15 @@ type scanDetector struct {
 	maxTargets  int
 	lightSize   int
 
-	tracking     bool
+	tracking     bool // changes are remembered for Cut
 	dirty        []*source
 	dirtyTargets []*target
 	forgotten    [][]byte
 	freshLight   []uint64
 }
 
-func newScanDetector(cfg ScanConfig, shards int) *scanDetector {
-	return &scanDetector{
+func New(cfg Config, shards int) *Detector {
+	return &Detector{
 		cfg:        cfg,
 		up:         math.Log((1 - cfg.Theta1) / (1 - cfg.Theta0)),
 		down:       math.Log(cfg.Theta1 / cfg.Theta0),
@@ -187,8 +185,25 @@ func spread(h, salt uint64) uint64 {
 	return h ^ h>>31
 }
 
+// Track makes the detector remember what changes, for Cut.
+func (d *Detector) Track() { d.tracking = true }
+
+// Observe takes a connection; orig and resp say which of its ends the shard owns.
+func (d *Detector) Observe(ev *event.Event, orig, resp bool, dst []event.Observation) []event.Observation {
+	if !ev.Counts() || ev.Outcome == event.OutcomeUnknown {
+		return dst
+	}
+	if orig {
+		dst = d.observeSource(ev, dst)
+	}
+	if resp && ev.Resp.Scope == event.ScopeLocal {
+		dst = d.observeTarget(ev, dst)
+	}
+	return dst
+}
+
 // observeSource takes a connection as one of its originator.
-func (d *scanDetector) observeSource(ev *event.Event, dst []event.Observation) []event.Observation {
+func (d *Detector) observeSource(ev *event.Event, dst []event.Observation) []event.Observation {
 	if d.ignores(ev) {
 		return dst
 	}
@@ -216,7 +231,7 @@ func (d *scanDetector) observeSource(ev *event.Event, dst []event.Observation) [
 }
 
 // ignores reports whether a connection says nothing about its originator.
-func (d *scanDetector) ignores(ev *event.Event) bool {
+func (d *Detector) ignores(ev *event.Event) bool {
 	if ev.Resp.Scope == event.ScopeMulticast || ev.Resp.Scope == event.ScopeSpecial || ev.Orig.Scope == event.ScopeSpecial {
 		return true
 	}
@@ -236,7 +251,7 @@ func (d *scanDetector) ignores(ev *event.Event) bool {
 // is all that is known of it. Outside sources come late to a record, since an
 // attacker can invent as many as he likes: a flood of them turns over the two
 // generations of light ones and touches nobody else.
-func (d *scanDetector) admit(ev *event.Event, c *contact) *source {
+func (d *Detector) admit(ev *event.Event, c *contact) *source {
 	key := ev.Orig.Hash
 	if ev.Orig.Scope == event.ScopeLocal {
 		return d.addSource(ev)
@@ -269,24 +284,24 @@ func (d *scanDetector) admit(ev *event.Event, c *contact) *source {
 	return s
 }
 
-func (d *scanDetector) touchLight(key uint64) {
+func (d *Detector) touchLight(key uint64) {
 	if d.tracking {
 		d.freshLight = append(d.freshLight, key)
 	}
 }
 
-func (d *scanDetector) addSource(ev *event.Event) *source {
+func (d *Detector) addSource(ev *event.Event) *source {
 	if len(d.sources) >= d.maxSources {
 		d.evict()
 	}
-	s := &source{entity: entity{addr: ev.Orig.Addr, vlan: ev.VLAN, inner: ev.InnerVLAN, scope: ev.Orig.Scope, first: ev.Time}}
+	s := &source{entity: entity{Host: state.Host{Addr: ev.Orig.Addr, VLAN: ev.VLAN, Inner: ev.InnerVLAN}, scope: ev.Orig.Scope, first: ev.Time}}
 	d.sources[ev.Orig.Hash] = s
 	return s
 }
 
 // evict forgets the sixteenth of the sources that is the least worth keeping:
 // outside ones first, then by how long they have been silent.
-func (d *scanDetector) evict() {
+func (d *Detector) evict() {
 	all := make([]*source, 0, len(d.sources))
 	for _, s := range d.sources {
 		if s.scan == nil {
@@ -294,22 +309,22 @@ func (d *scanDetector) evict() {
 		}
 	}
 	slices.SortFunc(all, func(a, b *source) int {
-		return cmp.Or(cmp.Compare(b.scope, a.scope), cmp.Compare(a.last, b.last), a.addr.Compare(b.addr))
+		return cmp.Or(cmp.Compare(b.scope, a.scope), cmp.Compare(a.last, b.last), a.Addr.Compare(b.Addr))
 	})
 	for _, s := range all[:min(len(all), d.maxSources/16+1)] {
 		d.forgetSource(s)
 	}
 }
 
-func (d *scanDetector) forgetSource(s *source) {
-	delete(d.sources, s.hash())
+func (d *Detector) forgetSource(s *source) {
+	delete(d.sources, s.Hash())
 	if d.tracking {
-		d.forgotten = append(d.forgotten, s.key(keySource))
+		d.forgotten = append(d.forgotten, s.Key(state.KindScanSource))
 	}
 }
 
 // contact takes one connection of a known source.
-func (d *scanDetector) contact(s *source, host uint64, c *contact, ev *event.Event, dst []event.Observation) []event.Observation {
+func (d *Detector) contact(s *source, host uint64, c *contact, ev *event.Event, dst []event.Observation) []event.Observation {
 	if c.time > s.last+hour { // not each time: it makes the record change
 		s.last = c.time
 		d.touch(s)
@@ -339,7 +354,7 @@ func (d *scanDetector) contact(s *source, host uint64, c *contact, ev *event.Eve
 // remember puts a contact into the source's record. It reports whether the
 // contact is the first of its kind and says something. ev is its record, or nil
 // if that is gone.
-func (d *scanDetector) remember(s *source, host uint64, c *contact, ev *event.Event) bool {
+func (d *Detector) remember(s *source, host uint64, c *contact, ev *event.Event) bool {
 	known := spread(host, saltAnswer)
 	if !s.seen.Add(spread(host, saltContact+uint64(c.port)<<16+uint64(c.proto))) {
 		return false
@@ -389,7 +404,7 @@ func ring(r []contact, c contact, size int) []contact {
 }
 
 // step moves a walk by the outcome of a first contact with a host.
-func (d *scanDetector) step(w *walk, t int64, failed bool) {
+func (d *Detector) step(w *walk, t int64, failed bool) {
 	if w.failed+w.answered == 0 || t-w.from > day {
 		*w = walk{from: t}
 	}
@@ -406,13 +421,13 @@ func (d *scanDetector) step(w *walk, t int64, failed bool) {
 	}
 }
 
-func (d *scanDetector) walksLikeScanner(w *walk, t int64) bool {
+func (d *Detector) walksLikeScanner(w *walk, t int64) bool {
 	return w.ratio >= d.accept && w.failed >= d.cfg.MinHosts &&
 		float64(w.failed) >= d.cfg.FailureShare*float64(w.failed+w.answered) && t-w.from <= day
 }
 
 // triesPorts reports whether the source has failed at many ports of c's host.
-func (d *scanDetector) triesPorts(s *source, c *contact) bool {
+func (d *Detector) triesPorts(s *source, c *contact) bool {
 	if c.proto.IsICMP() {
 		return false
 	}
@@ -448,7 +463,7 @@ func (d *scanDetector) triesPorts(s *source, c *contact) bool {
 // triesBlock reports whether the source has failed at several ports of several
 // hosts that never answered it: too few of either for the tests above, but many
 // together.
-func (d *scanDetector) triesBlock(s *source, c *contact) bool {
+func (d *Detector) triesBlock(s *source, c *contact) bool {
 	var ports [4]uint16 // as many as make a block
 	n, np, hosts := 0, 0, 1
 	for i := range s.recent {
@@ -480,7 +495,7 @@ func (c *contact) inBlock(r *contact) bool {
 
 // openScan says that a source is scanning, from those of its contacts that belong
 // to the case.
-func (d *scanDetector) openScan(s *source, c *contact, ev *event.Event, belongs func(*contact) bool, dst []event.Observation) []event.Observation {
+func (d *Detector) openScan(s *source, c *contact, ev *event.Event, belongs func(*contact) bool, dst []event.Observation) []event.Observation {
 	evidence := make([]contact, 0, recentSize)
 	for i := range s.recent {
 		if belongs(&s.recent[i]) {
@@ -511,7 +526,7 @@ func (d *scanDetector) openScan(s *source, c *contact, ev *event.Event, belongs 
 }
 
 // closeScan reports a scan for the last time.
-func (d *scanDetector) closeScan(s *source, dst []event.Observation) []event.Observation {
+func (d *Detector) closeScan(s *source, dst []event.Observation) []event.Observation {
 	e := s.scan
 	e.revision++
 	dst = append(dst, s.observation(d, e, false))
@@ -526,15 +541,15 @@ func (d *scanDetector) closeScan(s *source, dst []event.Observation) []event.Obs
 }
 
 // touch puts a source into the next cut.
-func (d *scanDetector) touch(s *source) {
+func (d *Detector) touch(s *source) {
 	if d.tracking && !s.dirty {
 		s.dirty = true
 		d.dirty = append(d.dirty, s)
 	}
 }
 
-// advance closes the scans that are over at clock, and forgets silent entities.
-func (d *scanDetector) advance(clock int64, dst []event.Observation) []event.Observation {
+// Advance closes the scans that are over at clock, and forgets silent entities.
+func (d *Detector) Advance(clock int64, dst []event.Observation) []event.Observation {
 	if clock < d.sweepAt {
 		return dst
 	}
@@ -557,7 +572,7 @@ func (d *scanDetector) advance(clock int64, dst []event.Observation) []event.Obs
 }
 
 // forget drops the entities that have been silent since before.
-func (d *scanDetector) forget(before int64) {
+func (d *Detector) forget(before int64) {
 	for _, s := range d.sources {
 		if s.scan == nil && s.last < before {
 			d.forgetSource(s)
@@ -570,8 +585,8 @@ func (d *scanDetector) forget(before int64) {
 	}
 }
 
-// finish closes all scans, in an order that does not depend on the shards.
-func (d *scanDetector) finish(dst []event.Observation) []event.Observation {
+// Finish closes all scans, in an order that does not depend on the shards.
+func (d *Detector) Finish(dst []event.Observation) []event.Observation {
 	for len(d.open) > 0 {
 		dst = d.closeScan(d.open[len(d.open)-1], dst)
 	}

@@ -1,133 +1,36 @@
-package behavior
+package scan
 
 import (
-	"bytes"
-	"compress/gzip"
 	"fmt"
-	"io"
-	"maps"
 	"math/rand/v2"
 	"net/netip"
-	"os"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"tidewatch/behavior/state"
 	"tidewatch/enrich"
 	"tidewatch/event"
+	"tidewatch/internal/scenario"
 	"tidewatch/internal/shareddata"
-	"tidewatch/parsers"
-	"tidewatch/parsers/suricata"
-	"tidewatch/parsers/zeek"
 )
 
-// load parses a log with the real parser and enriches it.
-func load(t testing.TB, path string, local ...string) (evs []*event.Event) {
+func load(t testing.TB, path string, local ...string) []*event.Event {
 	t.Helper()
-	f, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	var r io.Reader = f
-	if strings.HasSuffix(path, ".gz") {
-		if r, err = gzip.NewReader(f); err != nil {
-			t.Fatal(err)
-		}
-	}
-	data, err := io.ReadAll(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var prefixes []netip.Prefix
-	for _, l := range local {
-		prefixes = append(prefixes, netip.MustParsePrefix(l))
-	}
-	return parse(t, data, enrich.NewZones(prefixes))
+	return scenario.Load(t, path, local...)
 }
 
-func parse(t testing.TB, data []byte, zones *enrich.Zones) (evs []*event.Event) {
-	t.Helper()
-	var p parsers.Parser
-	switch {
-	case data[0] == '#':
-		p = zeek.NewTSV(parsers.Options{})
-	case bytes.Contains(data[:min(len(data), 2000)], []byte(`"event_type"`)):
-		p = suricata.New(parsers.Options{})
-	default:
-		p = zeek.NewJSON(parsers.Options{})
-	}
-	for line := range bytes.Lines(data) {
-		b := event.NewBatch(nil, 1, 2*len(line)+64)
-		ev, own := b.Add(bytes.TrimSuffix(line, []byte("\n")))
-		if p.Parse(b, ev, own) != nil {
-			continue
-		}
-		zones.Enrich(ev)
-		evs = append(evs, ev)
-	}
-	return evs
-}
-
-// observe runs events through n shards and returns what they say, in an order that
-// does not depend on n.
 func observe(evs []*event.Event, n int, cfg Config) []event.Observation {
-	shards := make([]*Shard, n)
-	for i := range shards {
-		shards[i] = NewShard(i, n, cfg)
-	}
-	var out []event.Observation
-	clock := int64(0)
-	for i, ev := range evs {
-		if i%512 == 0 {
-			for _, s := range shards {
-				out = s.Advance(clock, out)
-			}
-		}
-		for _, s := range shards {
-			out = s.Observe(ev, out)
-		}
-		clock = max(clock, ev.Written)
-	}
-	for _, s := range shards {
-		out = s.Finish(out)
-	}
-	return sorted(out)
-}
-
-func sorted(out []event.Observation) []event.Observation {
-	slices.SortStableFunc(out, func(a, b event.Observation) int {
-		return strings.Compare(a.Episode+fmt.Sprint(a.Revision), b.Episode+fmt.Sprint(b.Revision))
-	})
-	return out
+	return scenario.Observe(evs, n, func(shards int) scenario.Detector { return New(cfg, shards) })
 }
 
 var compareAddrs = cmp.Options{
 	cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
 	cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b }),
 	cmpopts.EquateEmpty(),
-}
-
-func number(o *event.Observation, key string) float64 {
-	for _, f := range o.Features {
-		if f.Key == key {
-			return f.Num
-		}
-	}
-	return -1
-}
-
-func text(o *event.Observation, key string) string {
-	for _, f := range o.Features {
-		if f.Key == key {
-			return f.Text
-		}
-	}
-	return ""
 }
 
 // Every recorded scan is found, within ten failed first contacts or 30 seconds.
@@ -141,10 +44,10 @@ func TestRecordedScans(t *testing.T) {
 				continue
 			}
 			found = true
-			if o.Open && number(&o, "failed_contacts_at_detection") > 10 && number(&o, "time_to_detect_seconds") > 30 {
-				t.Errorf("%s: found after %v contacts and %v s", file, number(&o, "failed_contacts_at_detection"), number(&o, "time_to_detect_seconds"))
+			if o.Open && scenario.Number(&o, "failed_contacts_at_detection") > 10 && scenario.Number(&o, "time_to_detect_seconds") > 30 {
+				t.Errorf("%s: found after %v contacts and %v s", file, scenario.Number(&o, "failed_contacts_at_detection"), scenario.Number(&o, "time_to_detect_seconds"))
 			}
-			if s := text(&o, "shape"); !o.Open && shape != "" && s != shape {
+			if s := scenario.Text(&o, "shape"); !o.Open && shape != "" && s != shape {
 				t.Errorf("%s: the shape is %s, want %s", file, s, shape)
 			}
 		}
@@ -208,7 +111,7 @@ func (r *rows) conn(after float64, orig, resp string, port int, proto, state str
 }
 
 func (r *rows) events(t testing.TB) []*event.Event {
-	return parse(t, []byte(r.b.String()), enrich.NewZones(nil))
+	return scenario.Parse(t, []byte(r.b.String()))
 }
 
 // What must stay quiet, and why.
@@ -310,7 +213,7 @@ func TestKinds(t *testing.T) {
 		if !open.Open || closed.Open || open.Episode != closed.Episode || closed.Revision != 1 {
 			t.Errorf("%s %s: the reports are not the first and last of one episode", direction, shape)
 		}
-		if got := text(closed, "shape"); got != shape || closed.Direction != direction {
+		if got := scenario.Text(closed, "shape"); got != shape || closed.Direction != direction {
 			t.Errorf("got %s %s, want %s %s: %s", closed.Direction, got, direction, shape, closed.Reason)
 		}
 		if len(closed.Evidence) == 0 || len(closed.Sample) == 0 || closed.Reason == "" || closed.Baseline.Text == "" {
@@ -387,7 +290,7 @@ func TestAnsweredTargets(t *testing.T) {
 			}
 		}
 	}
-	if n := number(&last, "attempts"); n != 60 {
+	if n := scenario.Number(&last, "attempts"); n != 60 {
 		t.Errorf("%v attempts, want 60", n)
 	}
 }
@@ -407,73 +310,24 @@ func TestShardsAndCuts(t *testing.T) {
 		}
 	}
 	for seed := range uint64(5) {
-		if d := cmp.Diff(want, observeWithCuts(t, evs, rand.New(rand.NewPCG(seed, 9))), compareAddrs); d != "" {
+		if d := cmp.Diff(want, scenario.ObserveWithCuts(t, evs, seed, func(n int) scenario.Detector { return New(DefaultConfig(), n) }), compareAddrs); d != "" {
 			t.Errorf("seed %d: with cuts (-without +with):\n%.3000s", seed, d)
 		}
 	}
-}
-
-func observeWithCuts(t *testing.T, evs []*event.Event, r *rand.Rand) (out []event.Observation) {
-	t.Helper()
-	store := map[string][]byte{}
-	var shards []*Shard
-	restart := func() {
-		n := 1 + r.IntN(5)
-		for _, s := range shards {
-			for _, rec := range s.Cut() {
-				if len(rec.Value) == 0 {
-					delete(store, string(rec.Key))
-				} else {
-					store[string(rec.Key)] = rec.Value
-				}
-			}
-		}
-		shards = shards[:0]
-		for i := range n {
-			s := NewShard(i, n, DefaultConfig())
-			s.Track()
-			for _, k := range slices.Sorted(maps.Keys(store)) {
-				if err := s.Restore(Record{[]byte(k), store[k]}); err != nil {
-					t.Fatalf("%q: %v", k, err)
-				}
-			}
-			shards = append(shards, s)
-		}
-	}
-	restart()
-	clock := int64(0)
-	for i, ev := range evs {
-		if i%512 == 0 {
-			if r.IntN(4) == 0 {
-				restart()
-			}
-			for _, s := range shards {
-				out = s.Advance(clock, out)
-			}
-		}
-		for _, s := range shards {
-			out = s.Observe(ev, out)
-		}
-		clock = max(clock, ev.Written)
-	}
-	for _, s := range shards {
-		out = s.Finish(out)
-	}
-	return sorted(out)
 }
 
 // A flood of invented sources keeps the caps, and takes nothing from a host with
 // history.
 func TestFlood(t *testing.T) {
 	cfg := DefaultConfig()
-	s := NewShard(0, 1, cfg)
+	s := New(cfg, 1)
 	z := enrich.NewZones(nil)
 	r := newRows()
 	for i := range 30 {
 		r.conn(1, "10.0.0.5", fmt.Sprintf("198.18.0.%d", i+1), 443, "tcp", "SF")
 	}
 	for _, ev := range r.events(t) {
-		s.Observe(ev, nil)
+		s.Observe(ev, true, true, nil)
 	}
 	ev := &event.Event{
 		Kind: event.KindConn, Proto: event.ProtoTCP, Outcome: event.OutcomeSilent, Time: int64(1795140000e9),
@@ -488,10 +342,10 @@ func TestFlood(t *testing.T) {
 		}
 		ev.Time += 1e5
 		z.Enrich(ev)
-		s.Observe(ev, nil)
+		s.Observe(ev, true, true, nil)
 	}
-	d := s.scan
-	if len(d.sources) > cfg.Scan.MaxSources || len(d.light) > lightSize || len(d.old) > lightSize {
+	d := s
+	if len(d.sources) > cfg.MaxSources || len(d.light) > lightSize || len(d.old) > lightSize {
 		t.Errorf("%d sources, %d and %d light ones: over the caps", len(d.sources), len(d.light), len(d.old))
 	}
 	host := event.HashAddr(netip.MustParseAddr("10.0.0.5"), 0, 0)
@@ -510,11 +364,11 @@ func TestObserveDoesNotAllocate(t *testing.T) {
 		r.conn(1, "10.0.0.5", fmt.Sprintf("10.0.1.%d", i+1), 445, "tcp", state)
 	}
 	evs := r.events(t)
-	s := NewShard(0, 1, DefaultConfig())
+	s := New(DefaultConfig(), 1)
 	dst := make([]event.Observation, 0, 8)
 	pass := func() {
 		for _, ev := range evs {
-			dst = s.Observe(ev, dst[:0])
+			dst = s.Observe(ev, true, true, dst[:0])
 		}
 	}
 	pass()
@@ -534,22 +388,22 @@ func FuzzRestore(f *testing.F) {
 		r.conn(.5, "10.0.0.5", fmt.Sprintf("10.0.1.%d", i+1), 445, "tcp", state)
 		r.conn(.1, fmt.Sprintf("198.18.0.%d", i+1), "10.0.0.80", 80+i, "tcp", "S0")
 	}
-	s := NewShard(0, 1, DefaultConfig())
+	s := New(DefaultConfig(), 1)
 	s.Track()
 	evs := r.events(f)
 	for _, ev := range evs {
-		s.Observe(ev, nil)
+		s.Observe(ev, true, true, nil)
 	}
 	for _, rec := range s.Cut() {
 		f.Add(rec.Key, rec.Value)
 	}
 	f.Fuzz(func(t *testing.T, key, value []byte) {
-		s := NewShard(0, 1, DefaultConfig())
-		if s.Restore(Record{key, value}) != nil {
+		s := New(DefaultConfig(), 1)
+		if s.Restore(state.Record{Key: key, Value: value}, func(uint64) bool { return true }) != nil {
 			return
 		}
 		for _, ev := range evs[:40] {
-			s.Observe(ev, nil)
+			s.Observe(ev, true, true, nil)
 		}
 		s.Finish(nil)
 	})
@@ -558,13 +412,13 @@ func FuzzRestore(f *testing.F) {
 func BenchmarkObserve(b *testing.B) {
 	evs := load(b, shareddata.Path(b, "labelled/benign-days/010/conn.log.labeled.gz"), "147.32.0.0/16")
 	b.ReportAllocs()
-	s := NewShard(0, 1, DefaultConfig())
+	s := New(DefaultConfig(), 1)
 	i := 0
 	for b.Loop() {
-		s.Observe(evs[i], nil)
+		s.Observe(evs[i], true, true, nil)
 		if i++; i == len(evs) {
 			i = 0
 		}
 	}
-	b.ReportMetric(float64(len(s.scan.sources)), "sources")
+	b.ReportMetric(float64(len(s.sources)), "sources")
 }

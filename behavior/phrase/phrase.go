@@ -1,0 +1,43 @@
+// Package phrase writes numbers the way the sentences of findings say them.
+package phrase
+
+import (
+	"fmt"
+	"math"
+	"time"
+)
+
+// Span writes a duration in nanoseconds: "12.5 seconds", "7 minutes", "3.2 hours",
+// "4.1 days".
+func Span(ns int64) string {
+	switch d := time.Duration(ns); {
+	case d >= 72*time.Hour:
+		return fmt.Sprintf("%.1f days", d.Hours()/24)
+	case d >= 2*time.Hour:
+		return fmt.Sprintf("%.1f hours", d.Hours())
+	case d >= 2*time.Minute:
+		return fmt.Sprintf("%.0f minutes", d.Minutes())
+	default:
+		return fmt.Sprintf("%.1f seconds", d.Seconds())
+	}
+}
+
+// Bytes writes a number of bytes with a decimal unit: "980 B", "1.4 kB", "28 MB".
+func Bytes(n float64) string {
+	units := []string{"B", "kB", "MB", "GB", "TB", "PB"}
+	i := 0
+	for n >= 999.5 && i < len(units)-1 {
+		n /= 1000
+		i++
+	}
+	if i == 0 || n >= 9.95 {
+		return fmt.Sprintf("%.0f %s", n, units[i])
+	}
+	return fmt.Sprintf("%.1f %s", n, units[i])
+}
+
+// Round2 rounds to two digits after the point.
+func Round2(v float64) float64 { return math.Round(100*v) / 100 }
+
+// Round3 rounds to three digits after the point.
+func Round3(v float64) float64 { return math.Round(1000*v) / 1000 }
