@@ -305,6 +305,7 @@ type Sequence struct {
 	Positions []Position // where each source stands after this sequence
 
 	batches []*Batch
+	known   []Known // of events, in no order; never grows
 	refs    atomic.Int32
 	home    chan *Sequence
 }
@@ -335,11 +336,16 @@ func (s *Sequence) Share(n int) { s.refs.Store(int32(n)) }
 func (s *Sequence) Release() {
 	switch n := s.refs.Add(-1); {
 	case n == 0:
+		for _, ev := range s.Events {
+			ev.Known = nil // the batch may outlive the sequence
+		}
 		for _, b := range s.batches {
 			b.Release()
 		}
 		clear(s.Events)
 		clear(s.batches)
+		clear(s.known)
+		s.known = s.known[:0]
 		s.Events, s.batches, s.Positions, s.Clock = s.Events[:0], s.batches[:0], s.Positions[:0], 0
 		if s.home != nil {
 			s.home <- s

@@ -56,6 +56,10 @@ type Event struct {
 	Kerberos *Kerberos
 	App      *App
 
+	// Known is what was known of the far end when the record came; nil if nobody
+	// has looked. See Event.Far.
+	Known *Known
+
 	Extra []Field // columns that somebody asked for by name and that have no field above
 	Raw   []byte  // the record as read, without its newline
 }

@@ -180,3 +180,25 @@ func TestColumnsHaveNames(t *testing.T) {
 		t.Errorf("names do not stand beside their columns: %s", s)
 	}
 }
+
+// What is known of an event goes with its sequence; its batch may live on.
+func TestKnownGoesWithItsSequence(t *testing.T) {
+	b := NewBatch(nil, 2, 64)
+	ev, _ := b.Add([]byte("x"))
+	pool := NewSequencePool(1, 2)
+	s := <-pool
+	s.Events = append(s.Events, ev)
+	s.Hold(b)
+	s.KnownFor(ev).Name = "a.example"
+	if ev.Far().Name != "a.example" {
+		t.Errorf("known: %+v", ev.Far())
+	}
+	s.Share(1)
+	s.Release()
+	if ev.Known != nil || ev.Far().Name != "" {
+		t.Error("what was known outlives its sequence")
+	}
+	if s = <-pool; s.KnownFor(ev).Name != "" {
+		t.Error("what is known of the next event is not empty")
+	}
+}

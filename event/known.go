@@ -1,0 +1,98 @@
+package event
+
+// Known is what is known of the far end of a record at the time of the record: what
+// it is called, and who else deals with it. The far end is the end that is not
+// local; of two that are local, or two that are not, the responder. One stage of
+// the pipeline fills it in, which sees every record in one order; it belongs to the
+// Sequence.
+type Known struct {
+	// Name is what the responder is called: the server name of TLS or QUIC, the Host
+	// of HTTP, the name that a DNS record is about, or the name by which the
+	// originator found the address. Lower case, without a dot at its end; "" if
+	// unknown. Domain is its registered domain, a suffix of Name: Name itself where
+	// it has none. For records from outside to inside both are "".
+	Name, Domain         string
+	NameHash, DomainHash uint64 // 0 if there is no name
+	Source               NameSource
+
+	Addr Use // of the far end's address
+	// OfName and OfDomain are zero without a name.
+	OfName, OfDomain Use
+
+	Hosts uint32 // local hosts that were active in the time of Use
+	Rank  uint32 // place of Domain in the list of popular domains, from 1; 0: not in it
+	Class Class
+}
+
+// Use says how widely something is used: by how many local hosts within the last 30
+// days, this record's host among them, and since when.
+type Use struct {
+	Hosts uint32
+	First int64 // Unix nanoseconds of the first record about it; 0: this is the first
+}
+
+// NameSource says how a name is known.
+type NameSource uint8
+
+const (
+	NameNone     NameSource = iota
+	NameTLS                 // server name of this record
+	NameHTTP                // Host of this record
+	NameQUIC                // server name of this record
+	NameQuery               // the record is a DNS query for it
+	NameSession             // an earlier record of the same connection said so
+	NameResolved            // the originator was given the address as an answer for it
+)
+
+// String returns a clause such as "TLS server name".
+func (s NameSource) String() string {
+	return [...]string{"no name", "TLS server name", "HTTP Host", "QUIC server name", "DNS query", "server name of the session", "DNS answer"}[s%7]
+}
+
+// Class says what kind of service the far end is known to be.
+type Class uint8
+
+const (
+	ClassNone       Class = iota
+	ClassTime             // NTP, PTP
+	ClassName             // DNS, mDNS, LLMNR, NetBIOS names
+	ClassLocal            // DHCP, SSDP, and what else keeps a network going
+	ClassUpdate           // software updates
+	ClassTelemetry        // usage and crash reports
+	ClassRevocation       // OCSP, CRLs
+	ClassPush             // push messages, chat, mail polling
+	ClassMeeting          // voice and video calls
+	ClassSpeedTest        // measures of throughput
+	ClassBackup           // cloud storage and backups
+)
+
+var classNames = [...]string{"", "time", "names", "local", "update", "telemetry", "revocation", "push", "meeting", "speed test", "backup"}
+
+// String returns the class's name, "" for none.
+func (c Class) String() string {
+	if int(c) < len(classNames) {
+		return classNames[c]
+	}
+	return ""
+}
+
+var nothing Known
+
+// Far returns what is known of the far end: nothing if nobody has looked.
+func (e *Event) Far() *Known {
+	if e.Known == nil {
+		return &nothing
+	}
+	return e.Known
+}
+
+// KnownFor returns an empty Known that lives as long as the sequence, for one of its
+// events. A sequence has as many as it has events.
+func (s *Sequence) KnownFor(e *Event) *Known {
+	if s.known == nil {
+		s.known = make([]Known, 0, cap(s.Events))
+	}
+	s.known = append(s.known, Known{})
+	e.Known = &s.known[len(s.known)-1]
+	return e.Known
+}
