@@ -127,20 +127,28 @@ func (x *page) list(title string, texts []string) {
 
 // items writes a section of short texts, as many on a line as fit.
 func (x *page) items(title string, texts []string) {
-	var lines []string
+	texts = slices.Clone(texts)
+	for i := range texts {
+		texts[i] = Printable(texts[i])
+	}
+	x.lines(title, pack(texts, x.prose()))
+}
+
+// pack sets printable texts side by side, as many on a line as fit. Only those that
+// are longer than a line are broken.
+func pack(texts []string, width int) (lines []string) {
 	line := ""
 	for _, s := range texts {
-		s = Printable(s)
 		switch {
 		case line == "":
 			line = s
-		case columns(line)+len(gap)+columns(s) <= x.prose():
+		case columns(line)+len(gap)+columns(s) <= width:
 			line += gap + s
 		default:
-			lines, line = append(lines, fold(line, x.prose())...), s
+			lines, line = append(lines, fold(line, width)...), s
 		}
 	}
-	x.lines(title, append(lines, fold(line, x.prose())...))
+	return append(lines, fold(line, width)...)
 }
 
 // fold returns a line that fits as it is, and wraps another.
@@ -163,12 +171,11 @@ func (x *page) rows(title string, rows [][]string, width, least int) {
 		for i, cell := range row[:last] {
 			row[i] = pad(cell, widths[i])
 		}
-		head := strings.Join(row[:last], gap)
 		if room < least {
-			x.lines(title, fold(head, width-titleWidth))
+			x.lines(title, pack(row[:last], width-titleWidth))
 			x.lines("", indented(wrap(row[last], width-titleWidth-len(gap))))
 		} else {
-			x.lines(title, beside(head+gap, wrap(row[last], room)))
+			x.lines(title, beside(strings.Join(row[:last], gap)+gap, wrap(row[last], room)))
 		}
 		title = ""
 	}
