@@ -60,6 +60,37 @@ var detectors = map[string]map[string]field{
 		"top_ports":        {kind: list},  // such as 445/tcp
 		"answered_targets": {kind: list},  // such as 10.0.0.7:445/tcp
 	},
+	"beacon": {
+		"kind":  {kind: text, values: []string{"connection", "http", "dns", "retry", "icmp"}},
+		"basis": {kind: text, values: []string{"address", "name", "dns"}}, // what the contacts have in common
+
+		"score":            {kind: number}, // 0 to 1: timing and context together
+		"timing_score":     {kind: number}, // 0 to 1: timing alone
+		"log_odds":         {kind: number}, // a timer against the best irregular process, natural logarithm
+		"log_odds_per_gap": {kind: number},
+		"irregular_model":  {kind: text},   // that process
+		"period_seconds":   {kind: number},
+		"jitter":           {kind: number}, // share of the period
+		"missed":           {kind: number}, // share of contacts that did not come
+		"contacts":         {kind: number},
+		"connections":      {kind: number}, // or requests, or questions
+		"failed":           {kind: number}, // connections that nobody answered
+		"size_regularity":  {kind: number}, // 0 to 1
+		"hours_active":     {kind: number}, // of the week
+		"periods":          {kind: number}, // from the first contact to the last
+		"next_expected":    {kind: text},   // RFC 3339
+
+		"bytes_out_per_contact": {kind: number},
+		"bytes_in_per_contact":  {kind: number},
+
+		"hosts_sharing": {kind: number}, // local hosts that use the far end
+		"hosts_known":   {kind: number}, // local hosts in all
+		"prevalence":    {kind: number}, // the one as a share of the other
+		"rank":          {kind: number}, // among popular domains, 0: not among them
+		"service_class": {kind: text, values: []string{"", "time", "names", "local", "update", "telemetry", "revocation", "push", "meeting", "speed test", "backup"}},
+		"ja3":           {kind: text},
+		"ja4":           {kind: text},
+	},
 }
 
 // detectorNames returns the names of the detectors, sorted.

@@ -178,3 +178,25 @@ func TestOneFindingAScan(t *testing.T) {
 		t.Errorf("%d combinations", n)
 	}
 }
+
+// TestAtMostOneFindingABeacon judges beacons of every kind, direction and score: none
+// gives two findings, and a sure one from inside to outside gives one.
+func TestAtMostOneFindingABeacon(t *testing.T) {
+	set, err := Load(Builtin())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, direction := range common["network.direction"].values {
+		for _, kind := range detectors["beacon"]["kind"].values {
+			for _, score := range []float64{0, 0.49, 0.5, 0.59, 0.6, 0.69, 0.7, 0.79, 0.8, 0.89, 0.9, 1} {
+				o := &event.Observation{Detector: "beacon", Direction: direction, Features: []event.Feature{
+					event.Text("kind", kind), event.Number("score", score),
+				}}
+				n := len(set.Judge(o, nil))
+				if n > 1 || score == 1 && direction == "outbound" && n == 0 || score < 0.5 && n > 0 {
+					t.Errorf("%s %s %g: %d findings", direction, kind, score, n)
+				}
+			}
+		}
+	}
+}

@@ -38,6 +38,13 @@ var settings = map[string][]setting{
 		span("idle", time.Minute, 24*time.Hour, func(c *behavior.Config) *time.Duration { return &c.Scan.Idle }),
 		networks("exclude", func(c *behavior.Config) *[]netip.Prefix { return &c.Scan.Exclude }),
 	},
+	"beacon": {
+		whole("min_contacts", 6, 10_000, func(c *behavior.Config) *int { return &c.Beacon.MinContacts }),
+		share("min_timing", 0.1, 1, func(c *behavior.Config) *float64 { return &c.Beacon.MinTiming }),
+		whole("max_pairs", 10_000, 1_000_000_000, func(c *behavior.Config) *int { return &c.Beacon.MaxPairs }),
+		whole("max_tracks", 1000, 100_000_000, func(c *behavior.Config) *int { return &c.Beacon.MaxTracks }),
+		networks("exclude", func(c *behavior.Config) *[]netip.Prefix { return &c.Beacon.Exclude }),
+	},
 }
 
 // share is a number between two others.
