@@ -50,7 +50,7 @@ func (p *Parser) member(k int) error {
 	case keyDirection:
 		p.r.toClient, p.r.toServer = p.is("to_client"), p.is("to_server")
 	default:
-		if s.Kind() == scan.Object && k != scan.Other {
+		if s.Kind() == scan.Object {
 			p.object(k)
 		}
 	}
