@@ -26,6 +26,7 @@ var may = map[string][]string{
 	"synth":    {"event", "eval"},
 	"bench":    {"event", "synth"},
 	"figures":  {},
+	"popular":  {},
 	"cmd":      nil, // everything
 }
 

@@ -87,7 +87,7 @@ var detectors = map[string]map[string]field{
 		"hosts_known":   {kind: number}, // local hosts in all
 		"prevalence":    {kind: number}, // the one as a share of the other
 		"rank":          {kind: number}, // among popular domains, 0: not among them
-		"service_class": {kind: text, values: []string{"", "time", "names", "local", "update", "telemetry", "revocation", "push", "meeting", "speed test", "backup"}},
+		"service_class": {kind: text, values: []string{"", "time", "names", "local", "update", "telemetry", "revocation", "push", "meeting", "speed test", "backup", "platform"}},
 		"ja3":           {kind: text},
 		"ja4":           {kind: text},
 	},

@@ -328,7 +328,7 @@ func (d *Detector) look(t *track, ev *event.Event, dst []event.Observation) []ev
 		return dst
 	}
 	r := tempo.Evaluate(&t.Track)
-	if r.Fused < d.cfg.MinTiming {
+	if r.Fused < d.cfg.MinTiming || t.cached(&r) {
 		t.positive = 0
 		return dst
 	}

@@ -103,6 +103,9 @@ const (
 func (t *track) prevalence(x *terms) {
 	l := &t.last
 	if l.hosts < fewHosts || l.peers == 0 {
+		x.add("prevalence_unknown", float64(l.hosts), fewHosts, "hosts", -0.6, func() string {
+			return fmt.Sprintf("of %d hosts nobody can say what is rare", l.hosts)
+		})
 		return
 	}
 	n := float64(max(l.hosts, l.peers))
@@ -112,6 +115,9 @@ func (t *track) prevalence(x *terms) {
 		what = "this name"
 	}
 	w := clamp(1.1*math.Log(usualShare/share), -4, 1.5)
+	if l.scope == l.peerScope {
+		w = min(w, 0.8) // inside, most services have few users
+	}
 	x.add("prevalence", share, usualShare, "of hosts", w, func() string { return fmt.Sprintf("%d of %.0f hosts use %s", l.peers, n, what) })
 	if l.name != "" && l.domainPeers > l.peers && t.basis != byQuery {
 		wide := float64(l.domainPeers) / n
@@ -132,9 +138,9 @@ func (t *track) identity(x *terms) {
 	case l.name == "" && outside && l.class == event.ClassNone:
 		x.add("no_name", 1, 0, "", 0.7, func() string { return "nobody asked for a name, and none was said: the address alone is known" })
 	case l.rank > 0 && l.rank <= 1000:
-		x.add("popularity", float64(l.rank), 0, "rank", -2, func() string { return fmt.Sprintf("%s is among the 1,000 most popular domains", l.domain) })
+		x.add("popularity", float64(l.rank), 0, "rank", -3.2, func() string { return fmt.Sprintf("%s is among the 1,000 most popular domains", l.domain) })
 	case l.rank > 0:
-		x.add("popularity", float64(l.rank), 0, "rank", -1.2, func() string { return fmt.Sprintf("%s is a popular domain", l.domain) })
+		x.add("popularity", float64(l.rank), 0, "rank", -2, func() string { return fmt.Sprintf("%s is a popular domain", l.domain) })
 	case l.name != "" && outside:
 		x.add("popularity", 0, 0, "rank", 0.4, func() string { return fmt.Sprintf("%s is not in the list of popular domains", l.domain) })
 	}
@@ -142,7 +148,7 @@ func (t *track) identity(x *terms) {
 		if h.selfSigned || h.invalid {
 			x.add("certificate", 1, 0, "", 0.9, func() string { return "the certificate is one that nobody vouches for" })
 		}
-		if h.noName && outside {
+		if h.noName && outside && l.class == event.ClassNone {
 			x.add("tls_without_name", 1, 0, "", 0.4, func() string { return "TLS without a server name" })
 		}
 	}
@@ -166,7 +172,11 @@ func (t *track) service(x *terms) {
 		if t.basis == byQuery {
 			break // asking is how DNS works
 		}
-		x.add("service_class", 1, 0, "", -4, func() string { return "a service that is asked on a timer: " + c.String() })
+		x.add("service_class", 1, 0, "", -6, func() string { return "a service that is asked on a timer: " + c.String() })
+	case event.ClassPlatform:
+		x.add("service_class", 1, 0, "", -3.4, func() string {
+			return "the address is in the network of a vendor whose own services are called without a name; its customers' machines are there too"
+		})
 	default:
 		w := -3.0
 		if rare { // anybody can say such a name
@@ -195,7 +205,7 @@ func (t *track) place(x *terms) {
 		if t.basis == byQuery {
 			break // the resolver is inside, what is asked for is not
 		}
-		x.add("direction", 1, 0, "", -2, func() string { return "both ends are inside, where much runs on timers" })
+		x.add("direction", 1, 0, "", -3, func() string { return "both ends are inside, where much runs on timers" })
 	case "inbound":
 		x.add("direction", 1, 0, "", -0.5, func() string { return "somebody outside calls in on a timer, as monitoring services do" })
 	case "external":

@@ -54,7 +54,8 @@ func (t *track) far(o *event.Observation) {
 	o.Destination = event.Endpoint{Addr: l.peer, Port: l.port, HasPort: !l.proto.IsICMP(), Domain: l.name, Scope: l.peerScope, Bytes: uint64(t.in)}
 	o.Related = append(o.Related, l.peer)
 	if t.basis == byQuery {
-		o.Query = l.domain
+		o.Destination.Domain = "" // the resolver is not called like that
+		o.Query = l.name
 		o.Application = "dns"
 	}
 	if l.name != "" {
@@ -65,9 +66,7 @@ func (t *track) far(o *event.Observation) {
 func (t *track) peerName() string {
 	l := &t.last
 	switch t.basis {
-	case byQuery:
-		return l.domain
-	case byName:
+	case byQuery, byName:
 		return l.name
 	}
 	if l.proto.IsICMP() {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"net/netip"
+	"strings"
 
 	"tidewatch/behavior/state"
 	"tidewatch/behavior/tempo"
@@ -99,12 +100,13 @@ func (t *track) note(ev *event.Event, session bool) {
 	l.scope, l.peerScope = ev.Orig.Scope, ev.Resp.Scope
 	l.peer, l.port, l.proto = ev.Resp.Addr, ev.Resp.Port, ev.Proto
 	l.class, l.rank, l.hosts = k.Class, k.Rank, k.Hosts
-	if t.basis != byQuery || l.domain == "" {
+	if t.basis == byQuery {
+		t.narrow(k)
+	} else {
 		t.rename(k)
 	}
 	switch {
 	case t.basis == byQuery:
-		l.name = l.domain
 		l.peers, l.since = k.OfDomain.Hosts, k.OfDomain.First
 	case l.name != "" && k.OfName.Hosts > 0:
 		l.peers, l.since = k.OfName.Hosts, k.OfName.First
@@ -143,6 +145,28 @@ func (t *track) rename(k *event.Known) {
 	if l.domain != k.Domain {
 		l.domain = event.Clone(k.Domain)
 	}
+}
+
+// narrow keeps what all names that were asked for end with: the registered domain at
+// least.
+func (t *track) narrow(k *event.Known) {
+	l := &t.last
+	if l.domain == "" {
+		l.name, l.domain = event.Clone(k.Name), event.Clone(k.Domain)
+		return
+	}
+	for l.name != l.domain && k.Name != l.name && !endsWith(k.Name, l.name) {
+		dot := strings.IndexByte(l.name, '.')
+		if dot < 0 {
+			return
+		}
+		l.name = l.name[dot+1:]
+	}
+}
+
+// endsWith reports whether name is below zone.
+func endsWith(name, zone string) bool {
+	return len(name) > len(zone) && name[len(name)-len(zone)-1] == '.' && strings.HasSuffix(name, zone)
 }
 
 func (t *track) connection(ev *event.Event) {
