@@ -98,8 +98,7 @@ func (d *Detector) Observe(ev *event.Event, orig, _ bool, dst []event.Observatio
 	case event.KindHTTP, event.KindTLS, event.KindQUIC:
 		// A connection may be long, with many requests, and is written at its end. The
 		// track takes a start that it has already for the same session.
-		dst = d.contact(nameKey(ev), byName, ev, 0, dst)
-		return d.contact(serviceKey(ev), byService, ev, 0, dst)
+		return d.call(ev, 0, dst)
 	case event.KindDNS:
 		return d.query(ev, dst)
 	}
@@ -166,14 +165,25 @@ func (d *Detector) connection(ev *event.Event, dst []event.Observation) []event.
 	if ev.Conn != nil {
 		bytes = ev.Conn.OrigBytes
 	}
-	name := nameKey(ev)
-	dst = d.contact(name, byName, ev, bytes, dst)
-	if name != 0 {
+	if name := nameKey(ev); name != 0 {
 		if t := d.trackOf(queryKey(ev)); t != nil {
 			t.followed++ // who asks in order to call is judged by the calls
 		}
 	}
-	return d.contact(serviceKey(ev), byService, ev, bytes, dst)
+	return d.call(ev, bytes, dst)
+}
+
+// call counts a connection or request for its name, and for its address if the name
+// is not one that the originator calls again and again.
+func (d *Detector) call(ev *event.Event, bytes uint64, dst []event.Observation) []event.Observation {
+	if key := nameKey(ev); key != 0 {
+		var settled bool
+		if dst, settled = d.contact(key, byName, ev, bytes, dst); settled {
+			return dst
+		}
+	}
+	dst, _ = d.contact(serviceKey(ev), byService, ev, bytes, dst)
+	return dst
 }
 
 // query takes a DNS transaction. Of sensors that write an answer on its own, the
@@ -189,7 +199,8 @@ func (d *Detector) query(ev *event.Event, dst []event.Observation) []event.Obser
 		}
 		return dst
 	}
-	return d.contact(key, byQuery, ev, uint64(len(ev.DNS.Query)), dst)
+	dst, _ = d.contact(key, byQuery, ev, uint64(len(ev.DNS.Query)), dst)
+	return dst
 }
 
 // trackOf returns the track of a pair, or nil.
@@ -204,16 +215,17 @@ func (d *Detector) trackOf(key uint64) *track {
 	return d.tracks[d.pairs.pairs[i].track-1]
 }
 
-// contact counts a record for one pair. A key of 0 is none.
-func (d *Detector) contact(key uint64, b basis, ev *event.Event, bytes uint64, dst []event.Observation) []event.Observation {
+// contact counts a record for one pair. A key of 0 is none. It reports whether the
+// pair is one that is called again and again.
+func (d *Detector) contact(key uint64, b basis, ev *event.Event, bytes uint64, dst []event.Observation) ([]event.Observation, bool) {
 	if key == 0 {
-		return dst
+		return dst, false
 	}
 	i := d.pairs.find(key)
 	if i < 0 {
 		var left uint64
 		if i, left = d.pairs.insert(key); i < 0 {
-			return dst
+			return dst, false
 		}
 		if left != 0 && d.tracking {
 			d.forgotten = append(d.forgotten, recordKey(state.KindPair, left))
@@ -227,25 +239,30 @@ func (d *Detector) contact(key uint64, b basis, ev *event.Event, bytes uint64, d
 	ms := ev.Time / 1e6
 	if c.track != 0 {
 		c.starts[0] = max(c.starts[0], ms)
-		return d.tracked(d.tracks[c.track-1], ev, bytes, dst)
+		return d.tracked(d.tracks[c.track-1], ev, bytes, dst), true
 	}
 	if !c.add(ms, bytes) {
-		return dst
+		return dst, c.n == coldSessions
 	}
-	t := d.promote(key, b, c, ev)
-	if t == nil {
-		// No track is free: the newest sessions are the ones to remember.
-		copy(c.starts[:], c.starts[1:])
-		copy(c.sizes[:], c.sizes[1:])
-		c.n--
-		c.add(ms, bytes)
-		return dst
+	if t := d.promote(key, b, c, ev); t != nil {
+		return d.tracked(t, ev, bytes, dst), true
 	}
-	return d.tracked(t, ev, bytes, dst)
+	// The newest sessions are the ones to remember.
+	copy(c.starts[:], c.starts[1:])
+	copy(c.sizes[:], c.sizes[1:])
+	c.n--
+	c.add(ms, bytes)
+	return dst, true
 }
 
-// promote gives a pair a track with the sessions known of it, or returns nil.
+// promote gives a pair a track with the sessions known of it. It returns nil if the
+// pair is excused whatever it does, or if no track is free.
 func (d *Detector) promote(key uint64, b basis, c *cold, ev *event.Event) *track {
+	k := ev.Far()
+	l := contact{name: k.Name, domain: k.Domain}
+	if l.fill(ev, b); l.excused(b) {
+		return nil
+	}
 	i := d.freeTrack(ev.Time)
 	if i < 0 {
 		return nil

@@ -57,7 +57,8 @@ func last(obs []event.Observation, score float64) map[string]event.Observation {
 }
 
 // The channels of recorded implants are found: comfoo's, of which the sensor saw one
-// direction, and all three ports of numinon's.
+// direction, and those of numinon that check in. (Its third port, 8889, has two
+// connections in all, one of them for hours: nothing that a timer could show in.)
 func TestRecordedImplants(t *testing.T) {
 	f := func(dir, source, destination string, ports []uint16, local ...string) {
 		t.Helper()
@@ -73,7 +74,7 @@ func TestRecordedImplants(t *testing.T) {
 		}
 	}
 	f("labelled/c2/comfoo", "192.168.99.52", "68.183.138.51", []uint16{80})
-	f("labelled/c2/numinon", "192.168.2.115", "64.23.212.29", []uint16{6767, 7676, 8889})
+	f("labelled/c2/numinon", "192.168.2.115", "64.23.212.29", []uint16{6767, 7676})
 	f("labelled/internet-server", "73.54.23.243", "64.225.56.201", []uint16{80}, "64.225.56.201/32")
 }
 

@@ -47,19 +47,36 @@ func (t *track) evidence(r *tempo.Result, tell bool) terms {
 
 // context is all evidence but that of the sessions' times and sizes.
 func (t *track) context(x *terms) {
-	t.prevalence(x)
+	t.last.standing(x, t.basis)
 	t.identity(x)
-	t.service(x)
-	t.place(x)
 }
 
-// mostTiming is what the times and sizes of sessions can add at most.
-const mostTiming = 4.5 + 1.2 + 0.8 + 0.7
+// standing is what is known of the far end and its place apart from this pair.
+func (l *contact) standing(x *terms, b basis) {
+	l.prevalence(x, b)
+	l.popularity(x)
+	l.service(x, b)
+	l.place(x, b)
+}
+
+// mostTiming is what the times and sizes of sessions can add at most, and mostOwn what
+// else the pair itself can.
+const (
+	mostTiming = 4.5 + 1.2 + 0.8 + 0.7
+	mostOwn    = 0.9 + 0.4 + 1.2 + 0.6
+)
 
 // excused reports whether the best of timers would not make a case.
 func (t *track) excused() bool {
 	x := terms{odds: prior + mostTiming}
 	t.context(&x)
+	return x.odds < 0
+}
+
+// excused reports whether nothing that a pair does would make a case.
+func (l *contact) excused(b basis) bool {
+	x := terms{odds: prior + mostTiming + mostOwn}
+	l.standing(&x, b)
 	return x.odds < 0
 }
 
@@ -100,8 +117,7 @@ const (
 )
 
 // prevalence is how many others do the same.
-func (t *track) prevalence(x *terms) {
-	l := &t.last
+func (l *contact) prevalence(x *terms, b basis) {
 	if l.hosts < fewHosts || l.peers == 0 {
 		x.add("prevalence_unknown", float64(l.hosts), fewHosts, "hosts", -0.6, func() string {
 			return fmt.Sprintf("of %d hosts nobody can say what is rare", l.hosts)
@@ -119,20 +135,16 @@ func (t *track) prevalence(x *terms) {
 		w = min(w, 0.8) // inside, most services have few users
 	}
 	x.add("prevalence", share, usualShare, "of hosts", w, func() string { return fmt.Sprintf("%d of %.0f hosts use %s", l.peers, n, what) })
-	if l.name != "" && l.domainPeers > l.peers && t.basis != byQuery {
+	if l.name != "" && l.domainPeers > l.peers && b != byQuery {
 		wide := float64(l.domainPeers) / n
 		x.add("domain_prevalence", wide, usualShare, "of hosts", clamp(0.6*math.Log(usualShare/wide), -2, 0), func() string {
 			return fmt.Sprintf("%d of %.0f hosts use another name of the same domain", l.domainPeers, n)
 		})
 	}
-	if age := l.since; age != 0 && t.First()-age > 2*day {
-		x.add("age", float64(t.First()-age)/float64(day), 0, "days", -0.5, func() string { return fmt.Sprintf("it was used here %s before this began", phrase.Span(t.First()-age)) })
-	}
 }
 
-// identity is what the far end is called, and whether it can be known.
-func (t *track) identity(x *terms) {
-	l := &t.last
+// popularity is what the far end is called, and whether it can be known.
+func (l *contact) popularity(x *terms) {
 	outside := l.peerScope == event.ScopeExternal
 	switch {
 	case l.name == "" && outside && l.class == event.ClassNone:
@@ -143,6 +155,15 @@ func (t *track) identity(x *terms) {
 		x.add("popularity", float64(l.rank), 0, "rank", -2, func() string { return fmt.Sprintf("%s is a popular domain", l.domain) })
 	case l.name != "" && outside:
 		x.add("popularity", 0, 0, "rank", 0.4, func() string { return fmt.Sprintf("%s is not in the list of popular domains", l.domain) })
+	}
+}
+
+// identity is what this pair says of who is called.
+func (t *track) identity(x *terms) {
+	l := &t.last
+	outside := l.peerScope == event.ScopeExternal
+	if age := l.since; age != 0 && t.First()-age > 2*day {
+		x.add("age", float64(t.First()-age)/float64(day), 0, "days", -0.5, func() string { return fmt.Sprintf("it was used here %s before this began", phrase.Span(t.First()-age)) })
 	}
 	if h := &t.tls; h.seen {
 		if h.selfSigned || h.invalid {
@@ -163,13 +184,12 @@ func (t *track) identity(x *terms) {
 }
 
 // service is what the far end is for.
-func (t *track) service(x *terms) {
-	l := &t.last
+func (l *contact) service(x *terms, b basis) {
 	rare := l.hosts >= 20 && l.peers == 1
 	switch c := l.class; c {
 	case event.ClassNone:
 	case event.ClassTime, event.ClassName, event.ClassLocal:
-		if t.basis == byQuery {
+		if b == byQuery {
 			break // asking is how DNS works
 		}
 		x.add("service_class", 1, 0, "", -6, func() string { return "a service that is asked on a timer: " + c.String() })
@@ -199,10 +219,10 @@ func usualPort(p uint16) bool {
 }
 
 // place is where the ends are.
-func (t *track) place(x *terms) {
-	switch event.Direction(t.last.scope, t.last.peerScope) {
+func (l *contact) place(x *terms, b basis) {
+	switch event.Direction(l.scope, l.peerScope) {
 	case "internal":
-		if t.basis == byQuery {
+		if b == byQuery {
 			break // the resolver is inside, what is asked for is not
 		}
 		x.add("direction", 1, 0, "", -3, func() string { return "both ends are inside, where much runs on timers" })
@@ -211,7 +231,7 @@ func (t *track) place(x *terms) {
 	case "external":
 		x.add("direction", 1, 0, "", -2, func() string { return "neither end is an own host" })
 	}
-	if t.last.proto.IsICMP() {
+	if l.proto.IsICMP() {
 		x.add("ping", 1, 0, "", -2, func() string { return "pings come on a timer" })
 	}
 }

@@ -96,24 +96,12 @@ func (t *track) note(ev *event.Event, session bool) {
 	t.records++
 	t.sensors[ev.Sensor%3] = true
 	k := ev.Far()
-	l := &t.last
-	l.scope, l.peerScope = ev.Orig.Scope, ev.Resp.Scope
-	l.peer, l.port, l.proto = ev.Resp.Addr, ev.Resp.Port, ev.Proto
-	l.class, l.rank, l.hosts = k.Class, k.Rank, k.Hosts
 	if t.basis == byQuery {
 		t.narrow(k)
 	} else {
 		t.rename(k)
 	}
-	switch {
-	case t.basis == byQuery:
-		l.peers, l.since = k.OfDomain.Hosts, k.OfDomain.First
-	case l.name != "" && k.OfName.Hosts > 0:
-		l.peers, l.since = k.OfName.Hosts, k.OfName.First
-	default:
-		l.peers, l.since = k.Addr.Hosts, k.Addr.First
-	}
-	l.domainPeers = k.OfDomain.Hosts
+	t.last.fill(ev, t.basis)
 	switch ev.Kind {
 	case event.KindConn:
 		t.connection(ev)
@@ -130,6 +118,22 @@ func (t *track) note(ev *event.Event, session bool) {
 	if t.positive > 0 && session {
 		t.sample(ev)
 	}
+}
+
+// fill takes over what a record says of both ends, but for the names.
+func (l *contact) fill(ev *event.Event, b basis) {
+	k := ev.Far()
+	l.scope, l.peerScope = ev.Orig.Scope, ev.Resp.Scope
+	l.peer, l.port, l.proto = ev.Resp.Addr, ev.Resp.Port, ev.Proto
+	l.class, l.rank, l.hosts = k.Class, k.Rank, k.Hosts
+	use := k.Addr
+	switch {
+	case b == byQuery:
+		use = k.OfDomain
+	case l.name != "" && k.OfName.Hosts > 0:
+		use = k.OfName
+	}
+	l.peers, l.since, l.domainPeers = use.Hosts, use.First, k.OfDomain.Hosts
 }
 
 // rename keeps a name that the record belongs to, and clones it only if it is new.

@@ -374,9 +374,10 @@ func (v *view) timer(all *tables, least floor, f *fits) (h hypothesis) {
 	return h
 }
 
-// hopeless is how many nats a timer that was only placed may lie behind an irregular
-// process that was only placed, and still win in the end.
-const hopeless = 6
+// A timer that was only placed may lie so many nats behind an irregular process that
+// was only placed, and still win in the end: hopelessGap for each gap, hopeless at
+// most.
+const hopeless, hopelessGap = 6, 0.15
 
 // compare returns what the gaps say of timers and of irregular processes. It says
 // that there is none if a glance shows that no timer is near; then what it returns is
@@ -388,7 +389,7 @@ func (v *view) compare(all *tables, least floor) (h1, h0 hypothesis, ok bool) {
 	var f1, f0 fits
 	v.tryIrregular(all, &f0)
 	v.tryTimers(all, least, &f1)
-	if f1.best < f0.best-hopeless {
+	if f1.best < f0.best-min(hopeless, hopelessGap*float32(v.gaps)) {
 		h1.i, h1.scale, h1.l = f1.which, f1.at[f1.which].scale, float64(f1.best)
 		h0.i, h0.l = f0.which, float64(f0.best)
 		return h1, h0, false
