@@ -1,10 +1,7 @@
 package population_test
 
 import (
-	"bytes"
 	"fmt"
-	"maps"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -12,7 +9,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"tidewatch/behavior/population"
-	"tidewatch/behavior/state"
 	"tidewatch/event"
 	"tidewatch/internal/scenario"
 )
@@ -92,41 +88,36 @@ type known struct {
 	Source       event.NameSource
 }
 
+func nameOf(ev *event.Event) known {
+	return known{ev.Far().Name, ev.Far().Domain, ev.Far().Source}
+}
+
 func prepare(p *population.Population, evs ...*event.Event) {
 	p.Prepare(&event.Sequence{Events: evs})
 }
 
+// The name of a session is known to its records, to later records of the host with
+// the address, and until the answer is too old.
 func TestNames(t *testing.T) {
-	const name, domain = "www.example.co.uk", "example.co.uk"
-	for what, f := range forms(t) {
-		t.Run(what, func(t *testing.T) {
-			f := func(what string, evs []*event.Event, want ...event.NameSource) {
-				t.Helper()
-				prepare(population.New(population.DefaultConfig()), evs...)
-				for i, ev := range evs {
-					k := known{ev.Far().Name, ev.Far().Domain, ev.Far().Source}
-					w := known{name, domain, want[i]}
-					if want[i] == event.NameNone {
-						w = known{}
-					}
-					if d := cmp.Diff(w, k); d != "" {
-						t.Errorf("%s, record %d (-want +got):\n%s", what, i, d)
-					}
+	for what, form := range forms(t) {
+		f := func(story string, evs []*event.Event, want ...event.NameSource) {
+			t.Helper()
+			prepare(population.New(population.DefaultConfig()), evs...)
+			for i, ev := range evs {
+				w := known{"www.example.co.uk", "example.co.uk", want[i]}
+				if want[i] == event.NameNone {
+					w = known{}
+				}
+				if d := cmp.Diff(w, nameOf(ev)); d != "" {
+					t.Errorf("%s, %s, record %d (-want +got):\n%s", what, story, i, d)
 				}
 			}
-			form := f2(t, what)
-			f("TLS first", slices.Concat(form.tls, form.conn), event.NameTLS, event.NameSession)
-			f("conn first", slices.Concat(form.conn, form.tls), event.NameNone, event.NameTLS)
-			f("with DNS", slices.Concat(form.dns, form.conn, form.tls), event.NameQuery, event.NameResolved, event.NameTLS)
-			f("another connection", slices.Concat(form.tls, form.conn, form.other), event.NameTLS, event.NameSession, event.NameResolved)
-			f("the answer is forgotten", slices.Concat(form.dns, form.other), event.NameQuery, event.NameNone)
-			f("nothing is known", form.conn, event.NameNone)
-		})
-		_ = f
+		}
+		f("TLS first", slices.Concat(form.tls, form.conn), event.NameTLS, event.NameSession)
+		f("conn first", slices.Concat(form.conn, form.tls), event.NameNone, event.NameTLS)
+		f("with DNS", slices.Concat(form.dns, form.conn, form.tls), event.NameQuery, event.NameResolved, event.NameTLS)
+		f("another connection", slices.Concat(form.tls, form.conn, form.other), event.NameTLS, event.NameSession, event.NameResolved)
+		f("the answer is forgotten", slices.Concat(form.dns, form.other), event.NameQuery, event.NameNone)
+		f("nothing is known", form.conn, event.NameNone)
 	}
 }
-
-// f2 parses a form again: a record is prepared once.
-func f2(t testing.TB, what string) form { return forms(t)[what] }
-
-var _ = []any{bytes.Contains, maps.Keys[map[int]int], rand.New, state.Owner}
