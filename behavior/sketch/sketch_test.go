@@ -109,25 +109,77 @@ func TestSeenSerialises(t *testing.T) {
 	}
 }
 
-func FuzzDecode(f *testing.F) {
-	var d Distinct
-	var s Seen
-	for i := range uint64(100) {
-		f.Add(d.Append(nil))
+// serial is what all sketches have in common.
+type serial[T any] interface {
+	*T
+	Append(dst []byte) []byte
+	Decode(b []byte) (rest []byte, err error)
+}
+
+// roundTrip holds that the serial form of v gives v back, up to where it ends, and
+// that no part of it does.
+func roundTrip[T any, P serial[T]](t *testing.T, v P) {
+	t.Helper()
+	form := v.Append([]byte("x"))[1:]
+	var back T
+	rest, err := P(&back).Decode(append(form[:len(form):len(form)], "rest"...))
+	if err != nil || string(rest) != "rest" || string(P(&back).Append(nil)) != string(form) {
+		t.Fatalf("round trip of %x: %x, rest %q, %v", form, P(&back).Append(nil), rest, err)
+	}
+	for n := range form {
+		if _, err := P(&back).Decode(form[:n]); err == nil {
+			t.Fatalf("%d of %d bytes decode", n, len(form))
+		}
+	}
+}
+
+// fuzzDecode holds that what decodes is its own serial form, and can be used.
+func fuzzDecode[T any, P serial[T]](f *testing.F, use func(v P), seeds ...P) {
+	for _, s := range seeds {
 		f.Add(s.Append(nil))
-		d.Add(i * 0x9e3779b97f4a7c15)
-		s.Add(i * 0x9e3779b97f4a7c15)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		var d Distinct
-		if _, err := d.Decode(b); err == nil {
-			d.Add(1)
-			d.Count()
+		var v, again T
+		rest, err := P(&v).Decode(b)
+		if err != nil {
+			return
 		}
-		var s Seen
-		if _, err := s.Decode(b); err == nil {
-			s.Add(1)
-			s.Has(2)
+		form := P(&v).Append(nil)
+		if used := len(b) - len(rest); string(form) != string(b[:used]) || string(rest) != string(b[used:]) {
+			t.Fatalf("%x decodes to %x", b, form)
+		}
+		use(&v)
+		if _, err := P(&again).Decode(P(&v).Append(nil)); err != nil {
+			t.Fatalf("%x cannot be read back once used", b)
 		}
 	})
+}
+
+func FuzzDecodeDistinct(f *testing.F) {
+	var some, many Distinct
+	for i := range uint64(100) {
+		many.Add(i * 0x9e3779b97f4a7c15)
+		if i < 5 {
+			some.Add(i * 0x9e3779b97f4a7c15)
+		}
+	}
+	fuzzDecode(f, func(d *Distinct) {
+		d.Add(1)
+		d.Count()
+		d.Merge(&many)
+	}, &Distinct{}, &some, &many)
+}
+
+func FuzzDecodeSeen(f *testing.F) {
+	var some, many Seen
+	for i := range uint64(2000) {
+		many.Add(i * 0x9e3779b97f4a7c15)
+		if i < 5 {
+			some.Add(i * 0x9e3779b97f4a7c15)
+		}
+	}
+	fuzzDecode(f, func(s *Seen) {
+		s.Add(1)
+		s.Has(2)
+	}, &Seen{}, &some, &many)
 }
