@@ -9,14 +9,15 @@ import (
 const (
 	momentsForm = 1
 
-	maxValue  = 1e18    // of what is learned, either way: its square fits a float32
-	maxWeight = 1 << 16 // the mean moves by 1/65,536 of a difference at least
-	clipAt    = 3       // sigmas from the mean that an observation counts for (Huber)
-	clipFrom  = 8       // observations: before, sigma is not known well enough to clip
-	gate      = 100     // how much slower a baseline learns while suspicious
-	leakAt    = 1 - 1/math.E
-	leakSteps = 8  // a suspicious observation speaks for tau/8 of time at most
-	accepted  = 20 // observations that an accepted level rests on at most
+	maxValue    = 1e18 // of what is learned, either way: its square fits a float32
+	maxVariance = 4 * maxValue * maxValue
+	maxWeight   = 1 << 16 // the mean moves by 1/65,536 of a difference at least
+	clipAt      = 3       // sigmas from the mean that an observation counts for (Huber)
+	clipFrom    = 8       // observations: before, sigma is not known well enough to clip
+	gate        = 100     // how much slower a baseline learns while suspicious
+	leakAt      = 1 - 1/math.E
+	leakSteps   = 8  // a suspicious observation speaks for tau/8 of time at most
+	accepted    = 20 // observations that an accepted level rests on at most
 )
 
 // Pace is how a baseline learns. All baselines of a kind share one.
@@ -226,7 +227,7 @@ func (r *reader) moments() Moments {
 	m := Moments{
 		weight:   r.float(0, maxWeight),
 		mean:     r.float(-maxValue, maxValue),
-		variance: r.float(0, 4*maxValue*maxValue),
+		variance: r.float(0, maxVariance),
 		held:     r.float(-maxValue, maxValue),
 		share:    r.float(-1, 1),
 		time:     r.uint32(),
