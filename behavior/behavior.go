@@ -3,6 +3,8 @@
 package behavior
 
 import (
+	"tidewatch/behavior/exfil"
+	"tidewatch/behavior/hosts"
 	"tidewatch/behavior/scan"
 	"tidewatch/behavior/state"
 	"tidewatch/event"
@@ -10,11 +12,15 @@ import (
 
 // Config holds the settings of all detectors. Rules change them.
 type Config struct {
-	Scan scan.Config
+	Scan  scan.Config
+	Exfil exfil.Config
+	Hosts hosts.Config
 }
 
 // DefaultConfig returns the settings that are used where no rule says otherwise.
-func DefaultConfig() Config { return Config{Scan: scan.DefaultConfig()} }
+func DefaultConfig() Config {
+	return Config{Scan: scan.DefaultConfig(), Exfil: exfil.DefaultConfig(), Hosts: hosts.DefaultConfig()}
+}
 
 // Record is the serialised state of one entity. An empty Value says that the
 // entity is forgotten.
@@ -54,6 +60,9 @@ type Shard struct {
 func NewShard(i, n int, cfg Config) *Shard {
 	s := &Shard{i: i, n: n}
 	s.add(scan.New(cfg.Scan, n), state.KindScanSource, state.KindScanTarget, state.KindScanLight)
+	known := hosts.New(cfg.Hosts, n)
+	s.add(exfil.New(cfg.Exfil, n, known), state.KindUpload)
+	s.add(known, state.KindHost, state.KindService) // last: detectors ask it what was normal before
 	return s
 }
 
