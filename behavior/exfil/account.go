@@ -36,15 +36,21 @@ type burst struct {
 
 const (
 	burstWithin = 3 * second
-	burstSize   = 4
+	burstSize   = 3
 	burstMin    = 5 * second
 	burstMax    = 40 * second
-	maxBursts   = 6 // a day; whoever measures more often does something else
+	burstRate   = 500_000 // bytes a second of each
+	maxBursts   = 6       // a day; whoever measures more often does something else
 )
 
-func (b *burst) add(t *transfer) {
+// measured reports whether a transfer can be part of a measure of throughput.
+func (t *transfer) measured() bool {
 	took := t.ev.End - t.ev.Time
-	if took < burstMin || took > burstMax || t.inbound {
+	return !t.inbound && took >= burstMin && took <= burstMax && float64(t.out) >= burstRate*float64(took)/1e9
+}
+
+func (b *burst) add(t *transfer) {
+	if !t.measured() {
 		return
 	}
 	if d := t.ev.Time - b.start; d > burstWithin || d < -burstWithin {
@@ -113,7 +119,7 @@ func (d *Detector) charge(h *host, t *transfer, dst []event.Observation) []event
 	first := d.firstContact(h, key, t)
 	h.post(k, key, first, t)
 	network, fresh := uint64(0), (k == byName || k == byAddress) && newAndRare(first, t)
-	if k == byAddress {
+	if k == byAddress && !isMail(t.ev) {
 		network = t.network()
 	}
 	h.note(key, network, fresh, t)

@@ -19,6 +19,9 @@ type episode struct {
 	kind     kind
 	revision int
 	level    int // of the score, when it was told last
+	// held says that it is not told yet: it may turn out to be a measure of
+	// throughput, of which the first of several connections was reported.
+	held     bool
 	detected int64
 	limit    int64 // it is over then, whatever goes on
 	sums     window
@@ -175,6 +178,20 @@ func (d *Detector) openEpisode(h *host, a *account, v *verdict, t *transfer, dst
 	}
 	h.open = append(h.open, e)
 	d.known.Suspect(t.host.Hash, t.ev.End)
+	if e.held = a.kind != byNetwork && t.measured(); e.held {
+		return dst
+	}
+	return append(dst, d.observation(h, e, true))
+}
+
+// holdFor is how long after the first record of a case the others of a measure of
+// throughput come.
+const holdFor = minute
+
+// release tells of an episode that was held, if the case still stands.
+func (d *Detector) release(h *host, e *episode, dst []event.Observation) []event.Observation {
+	e.held = false
+	e.level = d.level(e)
 	return append(dst, d.observation(h, e, true))
 }
 
@@ -210,7 +227,7 @@ func (d *Detector) goOn(h *host, e *episode, a *account, t *transfer, dst []even
 	}
 	d.judge(&e.verdict, h, a, t)
 	n := d.level(e)
-	if n <= e.level {
+	if e.held || n <= e.level || t.measured() { // of which more may come
 		return dst
 	}
 	e.level = n
@@ -326,21 +343,48 @@ func (e *episode) over(d *Detector, at int64) bool {
 	return at > min(e.sums.last+int64(d.cfg.Idle), e.limit)
 }
 
-// closeOver closes those of a host's episodes that are over at a time.
+// closeOver tells of those of a host's episodes that were held long enough at a time,
+// and closes those that are over.
 func (d *Detector) closeOver(h *host, at int64, dst []event.Observation) []event.Observation {
 	for i := len(h.open) - 1; i >= 0; i-- {
-		if h.open[i].over(d, at) {
+		e := h.open[i]
+		switch {
+		case e.held && at <= e.detected+holdFor:
+		case e.held && !d.stands(e):
+			d.drop(h, i)
+		case e.held:
+			dst = d.release(h, e, dst)
+		}
+		if i < len(h.open) && h.open[i] == e && e.over(d, at) {
 			dst = d.close(h, i, dst)
 		}
 	}
 	return dst
 }
 
+// stands reports whether the case of a held episode is still worth telling.
+func (d *Detector) stands(e *episode) bool {
+	return e.verdict.score() >= d.cfg.Score || e.sums.out >= uint64(d.cfg.PlausibleBytes) && e.verdict.sum >= likelyHarmless
+}
+
 // close reports an episode for the last time.
 func (d *Detector) close(h *host, i int, dst []event.Observation) []event.Observation {
 	e := h.open[i]
+	if e.held {
+		if !d.stands(e) {
+			d.drop(h, i)
+			return dst
+		}
+		dst = d.release(h, e, dst)
+	}
 	e.revision++
 	dst = append(dst, d.observation(h, e, false))
+	d.drop(h, i)
+	return dst
+}
+
+// drop ends an episode.
+func (d *Detector) drop(h *host, i int) {
 	h.open = slices.Delete(h.open, i, i+1)
 	if len(h.open) == 0 {
 		h.open = nil
@@ -349,7 +393,6 @@ func (d *Detector) close(h *host, i int, dst []event.Observation) []event.Observ
 		}
 	}
 	d.touch(h)
-	return dst
 }
 
 // shape names the way in which the bytes went.

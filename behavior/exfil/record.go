@@ -128,6 +128,7 @@ func writeEpisode(w *state.Writer, e *episode) {
 	w.U8(byte(e.kind))
 	w.U32(uint32(e.revision))
 	w.U8(byte(e.level))
+	w.Bool(e.held)
 	w.I64(e.detected)
 	w.I64(e.limit)
 	writeWindow(w, &e.sums)
@@ -160,7 +161,7 @@ func writeEpisode(w *state.Writer, e *episode) {
 }
 
 func readEpisode(r *state.Reader) *episode {
-	e := &episode{id: r.Text(), key: r.U64(), kind: readKind(r), revision: int(r.U32()), level: int(r.U8()), detected: r.I64(), limit: r.I64()}
+	e := &episode{id: r.Text(), key: r.U64(), kind: readKind(r), revision: int(r.U32()), level: int(r.U8()), held: r.Bool(), detected: r.I64(), limit: r.I64()}
 	readWindow(r, &e.sums)
 	readVerdict(r, &e.verdict)
 	e.addr, e.port, e.proto = r.Addr(), r.U16(), event.Proto(r.U8())
