@@ -13,7 +13,7 @@ import (
 // How the past of a destination is learned: in natural logarithms of bytes.
 var (
 	hourly = sketch.Pace{Tau: 14 * 24 * time.Hour, Floor: 0.7}
-	daily  = sketch.Pace{Tau: 28 * 24 * time.Hour, Floor: 0.7}
+	daily  = sketch.Pace{Tau: 10 * 24 * time.Hour, Floor: 0.7}
 )
 
 const (

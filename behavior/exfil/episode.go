@@ -138,7 +138,7 @@ func (d *Detector) enough(a *account) bool {
 }
 
 // likelyHarmless is the sum of log-odds below which even a large upload is not told.
-const likelyHarmless = -4
+const likelyHarmless = -6
 
 // plausible reports whether an upload is so large that it is told even though it is
 // likely harmless: not if its destination gets as much each day, or as much comes back.
