@@ -3,34 +3,64 @@ package sketch
 import (
 	"encoding/binary"
 	"slices"
+	"time"
 )
 
 const (
-	seenMin  = 16
-	seenMax  = 2048 // slots of one generation
-	seenForm = 1
+	seenForm      = 1
+	seenTimedForm = 2
+
+	seenSlots = 6       // to begin with: 24 bytes
+	maxItems  = 1 << 15 // of a generation
 )
 
-// Seen remembers which hashes were added, by 32 bits of each. It is exact but for
-// collisions of those bits up to 1,536 hashes; beyond that it forgets the older
-// half at a time, so that the last 1,536 at least are remembered. It takes at most
-// 16 KiB. The zero Seen is empty.
-type Seen struct {
-	now, old []uint32 // open addressing; 0 is an empty slot
-	n        int      // in now
+// Retention bounds what a Seen remembers. All sets of a kind share one.
+type Retention struct {
+	Items  int           // the last so many at least are remembered; from 1 to 32,768
+	Period time.Duration // each is remembered for one to two of it; 0: as long as there is room
 }
 
-// Add remembers a hash and reports whether it is new.
-func (s *Seen) Add(hash uint64) bool {
+// defaultRetention is what Add keeps.
+var defaultRetention = Retention{Items: 1536}
+
+// Seen remembers which hashes were added, by 32 bits of each, in two generations: when
+// the present one is full, or its time is over, it becomes the past one, which is
+// forgotten. A hash that was never added is taken for a known one with a probability
+// of 2^-32 for each that is remembered: one in 1.4 million at 3,072.
+//
+// The zero Seen is empty. It takes 32 bytes, and 5 to 8 for each hash: 56 for five.
+type Seen struct {
+	slots []uint32 // past, then present generation: open addressing, 0 is empty
+	began uint32   // the present generation, in Unix seconds, if there is a period
+	split uint16   // where the present generation begins
+	n     uint16   // hashes in the present generation
+}
+
+func (s *Seen) past() []uint32    { return s.slots[:s.split] }
+func (s *Seen) present() []uint32 { return s.slots[s.split:] }
+
+// Add remembers a hash and reports whether it is new. The last 1,536 at least are
+// remembered, whenever they came, in at most 16 KiB.
+func (s *Seen) Add(hash uint64) bool { return s.AddAt(hash, 0, defaultRetention) }
+
+// AddAt remembers a hash that came at now (Unix ns) for as long as r says, and reports
+// whether it is new. Its bits must be evenly spread. It allocates while the set grows
+// and when a period is over.
+func (s *Seen) AddAt(hash uint64, now int64, r Retention) bool {
+	if p := r.period(); p > 0 {
+		s.turn(seconds(now), p)
+	}
 	v := fold(hash)
-	if has(s.now, v) {
+	if has(s.present(), v) {
 		return false
 	}
-	known := has(s.old, v)
-	if 4*(s.n+1) > 3*len(s.now) {
-		s.grow()
+	known := has(s.past(), v)
+	if items := r.items(); int(s.n) >= items {
+		s.rotate()
+	} else if !fits(int(s.n)+1, len(s.present())) {
+		s.resize(len(s.past()), slotsFor(int(s.n)+1, items))
 	}
-	put(s.now, v) // also what is old: it was used again
+	put(s.present(), v) // also what is in the past: it was used again
 	s.n++
 	return !known
 }
@@ -38,30 +68,81 @@ func (s *Seen) Add(hash uint64) bool {
 // Has reports whether a hash is remembered.
 func (s *Seen) Has(hash uint64) bool {
 	v := fold(hash)
-	return has(s.now, v) || has(s.old, v)
+	return has(s.present(), v) || has(s.past(), v)
 }
 
-func (s *Seen) grow() {
-	if len(s.now) == seenMax {
-		s.now, s.old = s.old, s.now
-		if s.now == nil {
-			s.now = make([]uint32, seenMax)
-		}
-		clear(s.now)
-		s.n = 0
+func (r Retention) items() int { return min(max(r.Items, 1), maxItems) }
+
+func (r Retention) period() uint32 {
+	if r.Period <= 0 {
+		return 0
+	}
+	return max(seconds(int64(r.Period)), 1)
+}
+
+// turn begins a new generation if now is in another period than the present one.
+// Periods begin at multiples of their length, so that they do for all sensors.
+func (s *Seen) turn(now, period uint32) {
+	now -= now % period
+	if now <= s.began {
 		return
 	}
-	bigger := make([]uint32, max(seenMin, 2*len(s.now)))
-	for _, v := range s.now {
-		if v != 0 {
-			put(bigger, v)
+	switch {
+	case s.n == 0 || (now-s.began)/period > 1:
+		*s = Seen{}
+	default:
+		present := values(s.present())
+		*s = Seen{split: uint16(slotsFor(len(present), maxItems))}
+		s.slots = make([]uint32, s.split)
+		for _, v := range present {
+			put(s.slots, v)
 		}
 	}
-	s.now = bigger
+	s.began = now
 }
 
-// Bytes returns how much memory the set takes.
-func (s *Seen) Bytes() int { return 4 * (cap(s.now) + cap(s.old)) }
+// rotate begins a new generation as the present one is full. It allocates the first
+// time.
+func (s *Seen) rotate() {
+	present := s.present()
+	if len(s.past()) != len(present) {
+		slots := make([]uint32, 2*len(present))
+		copy(slots, present)
+		s.slots, s.split = slots, uint16(len(present))
+	} else {
+		copy(s.past(), present)
+		clear(present)
+	}
+	s.n = 0
+}
+
+// resize makes room for so many slots of each generation.
+func (s *Seen) resize(past, present int) {
+	old := *s
+	s.slots, s.split = make([]uint32, past+present), uint16(past)
+	copy(s.slots, old.past())
+	for _, v := range old.present() {
+		if v != 0 {
+			put(s.present(), v)
+		}
+	}
+}
+
+// fits keeps three slots of four in use at most: more of them cost less memory, and
+// twice the time to find out that a hash is new. The first few may be crowded.
+func fits(n, slots int) bool { return 4*n <= 3*slots || slots == seenSlots && n < slots }
+
+// slotsFor is the size of a generation of n hashes that grows to items.
+func slotsFor(n, items int) int {
+	size := seenSlots
+	for !fits(n, size) {
+		size += size / 2
+	}
+	return min(size, max(seenSlots, (4*max(n, items)+2)/3))
+}
+
+// Bytes returns how much memory the set takes beside itself.
+func (s *Seen) Bytes() int { return 4 * cap(s.slots) }
 
 func fold(h uint64) uint32 {
 	if v := uint32(h>>32) ^ uint32(h); v != 0 {
@@ -70,37 +151,101 @@ func fold(h uint64) uint32 {
 	return 1
 }
 
+// home is the first slot to look for v in.
+func home(t []uint32, v uint32) int { return int(uint64(v) * uint64(len(t)) >> 32) }
+
 func has(t []uint32, v uint32) bool {
 	if len(t) == 0 {
 		return false
 	}
-	mask := uint32(len(t) - 1)
-	for i := v & mask; ; i = (i + 1) & mask {
+	for i := home(t, v); ; {
 		switch t[i] {
 		case v:
 			return true
 		case 0:
 			return false
 		}
+		if i++; i == len(t) {
+			i = 0
+		}
 	}
 }
 
 func put(t []uint32, v uint32) {
-	mask := uint32(len(t) - 1)
-	i := v & mask
+	i := home(t, v)
 	for t[i] != 0 {
-		i = (i + 1) & mask
+		if i++; i == len(t) {
+			i = 0
+		}
 	}
 	t[i] = v
 }
 
-// Append appends the serial form, of at most 12,293 bytes, to dst. Equal sets have
-// equal forms, however they came to be.
+// values returns what is in a table, in order.
+func values(t []uint32) []uint32 {
+	vs := slices.DeleteFunc(slices.Clone(t), func(v uint32) bool { return v == 0 })
+	slices.Sort(vs)
+	return vs
+}
+
+// Merge makes s the set of what both remember, for as long as r says. If that is too
+// much for a generation, some of it is taken for past; if it is too much for two, the
+// past is forgotten first. It commutes, and is idempotent as long as there is room.
+func (s *Seen) Merge(o *Seen, r Retention) {
+	a := s
+	b := &Seen{slices.Clone(o.slots), o.began, o.split, o.n}
+	if p := r.period(); p > 0 {
+		began := max(a.began, b.began)
+		a.turn(began, p)
+		b.turn(began, p)
+	}
+	items := r.items()
+	present := union(values(a.present()), values(b.present()))
+	past := slices.DeleteFunc(union(values(a.past()), values(b.past())), func(v uint32) bool {
+		_, found := slices.BinarySearch(present, v)
+		return found
+	})
+	if len(present) > items {
+		past = slices.Concat(present[items:], past)
+		present = present[:items]
+	}
+	s.fill(present, past[:min(len(past), items)], items)
+}
+
+func union(a, b []uint32) []uint32 {
+	all := append(a, b...)
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// fill makes s the set of the values given. When it began stays.
+func (s *Seen) fill(present, past []uint32, items int) {
+	*s = Seen{began: s.began, n: uint16(len(present))}
+	sizes := [2]int{}
+	if len(past) > 0 {
+		sizes[0] = slotsFor(len(past), items)
+	}
+	if len(present) > 0 {
+		sizes[1] = slotsFor(len(present), items)
+	}
+	s.slots, s.split = make([]uint32, sizes[0]+sizes[1]), uint16(sizes[0])
+	for _, v := range past {
+		put(s.past(), v)
+	}
+	for _, v := range present {
+		put(s.present(), v)
+	}
+}
+
+// Append appends the serial form, of 9 bytes and 4 for each hash at most, to dst.
 func (s *Seen) Append(dst []byte) []byte {
-	dst = append(dst, seenForm)
-	for _, t := range [][]uint32{s.now, s.old} {
-		vs := slices.DeleteFunc(slices.Clone(t), func(v uint32) bool { return v == 0 })
-		slices.Sort(vs)
+	if s.began == 0 {
+		dst = append(dst, seenForm)
+	} else {
+		dst = binary.LittleEndian.AppendUint32(append(dst, seenTimedForm), s.began)
+	}
+	for _, t := range [...][]uint32{s.present(), s.past()} {
+		vs := values(t)
 		dst = binary.LittleEndian.AppendUint16(dst, uint16(len(vs)))
 		for _, v := range vs {
 			dst = binary.LittleEndian.AppendUint32(dst, v)
@@ -112,40 +257,36 @@ func (s *Seen) Append(dst []byte) []byte {
 // Decode reads what Append wrote from the front of b, and returns the rest.
 func (s *Seen) Decode(b []byte) (rest []byte, err error) {
 	*s = Seen{}
-	if len(b) < 1 || b[0] != seenForm {
-		return nil, ErrCorrupt
+	r := &reader{b: b}
+	began := uint32(0)
+	switch form := r.byte(); form {
+	case seenTimedForm:
+		began = r.uint32()
+		r.check(began != 0)
+	default:
+		r.check(form == seenForm)
 	}
-	b = b[1:]
-	for _, t := range []*[]uint32{&s.now, &s.old} {
-		if len(b) < 2 {
-			return nil, ErrCorrupt
-		}
-		n := int(binary.LittleEndian.Uint16(b))
-		b = b[2:]
-		if n > seenMax*3/4 || len(b) < 4*n {
-			return nil, ErrCorrupt
-		}
-		if n > 0 {
-			size := seenMin
-			for 4*n > 3*size {
-				size *= 2
-			}
-			if t == &s.old {
-				size = seenMax // it was a full generation
-			}
-			*t = make([]uint32, size)
-		}
-		for i := range n {
-			v := binary.LittleEndian.Uint32(b[4*i:])
-			if v == 0 || has(*t, v) {
-				return nil, ErrCorrupt
-			}
-			put(*t, v)
-		}
-		if t == &s.now {
-			s.n = n
-		}
-		b = b[4*n:]
+	present, past := r.ascending(maxItems), r.ascending(maxItems)
+	if rest, err = r.end(); err == nil {
+		s.began = began
+		s.fill(present, past, maxItems)
 	}
-	return b, nil
+	return rest, err
+}
+
+// ascending reads a list of at most limit numbers, each above the one before, from 1.
+func (r *reader) ascending(limit int) []uint32 {
+	n := int(r.uint16())
+	r.check(n <= limit && len(r.b) >= 4*n)
+	if r.bad {
+		return nil
+	}
+	vs := make([]uint32, n)
+	last := uint32(0)
+	for i := range vs {
+		vs[i] = r.uint32()
+		r.check(vs[i] > last)
+		last = vs[i]
+	}
+	return vs
 }

@@ -63,52 +63,6 @@ func TestDistinctMergesAndSerialises(t *testing.T) {
 	}
 }
 
-func TestSeenRemembers(t *testing.T) {
-	r := rand.New(rand.NewPCG(3, 3))
-	var s Seen
-	hs := hashes(r, 20000)
-	again := 0
-	for i, h := range hs {
-		if !s.Add(h) {
-			again++ // 32 bits collide now and then
-		}
-		for range 3 {
-			if j := i - r.IntN(min(i+1, 1500)); !s.Has(hs[j]) {
-				t.Fatalf("hash %d is forgotten at %d", j, i)
-			}
-		}
-		if s.Bytes() > 16<<10 {
-			t.Fatalf("%d bytes", s.Bytes())
-		}
-	}
-	if again > 3 {
-		t.Errorf("%d of %d new hashes were taken for known ones", again, len(hs))
-	}
-}
-
-func TestSeenSerialises(t *testing.T) {
-	r := rand.New(rand.NewPCG(4, 4))
-	for range 100 {
-		var s, back Seen
-		for _, h := range hashes(r, r.IntN(4000)) {
-			s.Add(h)
-		}
-		rest, err := back.Decode(append(s.Append(nil), 'x'))
-		if err != nil || string(rest) != "x" {
-			t.Fatal(err, rest)
-		}
-		for range 3000 { // from here on both answer the same
-			h := r.Uint64()
-			if s.Add(h) != back.Add(h) {
-				t.Fatal("the set differs after a round trip")
-			}
-		}
-		if s.n != back.n {
-			t.Fatalf("%d in the set, %d after a round trip", s.n, back.n)
-		}
-	}
-}
-
 // serial is what all sketches have in common.
 type serial[T any] interface {
 	*T
@@ -168,18 +122,4 @@ func FuzzDecodeDistinct(f *testing.F) {
 		d.Count()
 		d.Merge(&many)
 	}, &Distinct{}, &some, &many)
-}
-
-func FuzzDecodeSeen(f *testing.F) {
-	var some, many Seen
-	for i := range uint64(2000) {
-		many.Add(i * 0x9e3779b97f4a7c15)
-		if i < 5 {
-			some.Add(i * 0x9e3779b97f4a7c15)
-		}
-	}
-	fuzzDecode(f, func(s *Seen) {
-		s.Add(1)
-		s.Has(2)
-	}, &Seen{}, &some, &many)
 }
