@@ -244,7 +244,7 @@ func (h *host) light(key uint64, first int64, t *transfer) *light {
 	n := light{key: key, first: seconds(first), day: today}
 	n.add(today, t)
 	if len(h.small) < maxSmall {
-		h.small = append(h.small, n)
+		h.small = append(grown(h.small, 4), n)
 		return &h.small[len(h.small)-1]
 	}
 	h.small[worst] = n
@@ -270,6 +270,14 @@ func (l *light) less(o *light) bool {
 	return l.last < o.last
 }
 
+// grown returns s with room for one more. It grows by a few: most hosts have few.
+func grown[T any](s []T, few int) []T {
+	if len(s) < cap(s) {
+		return s
+	}
+	return append(make([]T, 0, len(s)+few), s...)
+}
+
 func seconds(ns int64) uint32 { return uint32(min(max(ns/second, 0), math.MaxUint32)) }
 
 // promote turns a light destination into an account, in the place of the one that was
@@ -282,7 +290,7 @@ func (h *host) promote(k kind, l *light, t *transfer) *account {
 	*l = h.small[len(h.small)-1]
 	h.small = h.small[:len(h.small)-1]
 	if len(h.accounts) < maxAccounts {
-		h.accounts = append(h.accounts, n)
+		h.accounts = append(grown(h.accounts, 1), n)
 		return &h.accounts[len(h.accounts)-1]
 	}
 	oldest := 0

@@ -43,6 +43,9 @@ const (
 // Pace is how all baselines of hosts learn: from log(1+x) of each active hour.
 var Pace = sketch.Pace{Tau: 28 * 24 * time.Hour, Floor: 0.7}
 
+// remembered is how many peers of a host are, and for how long: 5 KiB at most.
+var remembered = sketch.Retention{Items: 512, Period: 30 * 24 * time.Hour}
+
 const (
 	second = int64(time.Second)
 	hour   = int64(time.Hour)
@@ -110,7 +113,8 @@ func (h *Host) First() int64 { return h.first }
 // Active is how many hours in which the host did something were learned.
 func (h *Host) Active() int { return int(h.active) }
 
-// Knows reports whether the host ever opened a connection to a peer; see Peer.
+// Knows reports whether the host opened a connection to a peer within the last month,
+// or two; see Peer. Of a host with more than 500 peers the last 500 are known.
 func (h *Host) Knows(peer uint64) bool { return h.peers.Has(peer) }
 
 // Ports estimates how many different responder ports the host ever tried, up to about
@@ -247,7 +251,7 @@ func (t *Table) opened(ev *event.Event) {
 		n[BytesOut] += volume.Sent(ev).Bytes
 	}
 	peer := Peer(ev, &ev.Resp)
-	if h.peers.Add(peer) {
+	if h.peers.AddAt(peer, ev.End, remembered) {
 		n[NewPeers]++
 	}
 	set(h.now.peers[:], spread(peer, saltPeer))
