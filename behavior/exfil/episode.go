@@ -28,8 +28,7 @@ type episode struct {
 	verdict  verdict
 
 	// What was known of the destination, when more came last.
-	addr      netip.Addr // the zero one if there are several
-	several   bool
+	addr      netip.Addr // the last one
 	port      uint16
 	proto     event.Proto
 	service   string
