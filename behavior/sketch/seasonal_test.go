@@ -214,11 +214,19 @@ func TestSeasonalSizeAndForm(t *testing.T) {
 	f(0, 40, 31)
 	f(3, 520, 31+3*cellSize)
 	f(7*24, 1000, 31+48*cellSize)
-	bad := learnOffice(24)
-	bad.days[0][3].mean = float32(math.NaN())
-	if _, err := new(Seasonal).Decode(bad.Append(nil)); err == nil {
-		t.Error("NaN decodes")
+	refuse := func(name string, change func(c *cell)) {
+		t.Helper()
+		bad := learnOffice(24)
+		change(&bad.days[0][3])
+		if _, err := new(Seasonal).Decode(bad.Append(nil)); err == nil {
+			t.Errorf("%s: decodes", name)
+		}
 	}
+	refuse("NaN", func(c *cell) { c.mean = float32(math.NaN()) })
+	refuse("infinite", func(c *cell) { c.held = float32(math.Inf(-1)) })
+	refuse("negative variance", func(c *cell) { c.variance = -1 })
+	refuse("no weight", func(c *cell) { c.weight = 0 })
+	refuse("less than none of the time", func(c *cell) { c.share = math.MinInt16 })
 }
 
 func TestSeasonalDoesNotAllocate(t *testing.T) {

@@ -2,6 +2,7 @@ package sketch
 
 import (
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 	"unsafe"
@@ -174,6 +175,47 @@ func TestSeenMerge(t *testing.T) {
 			}
 		}
 	}
+}
+
+// What is too much for a generation is taken for past before the past is forgotten.
+func TestSeenMergesFullSets(t *testing.T) {
+	r := rand.New(rand.NewPCG(10, 10))
+	keep := Retention{Items: 200}
+	var a, b Seen
+	past, present := hashes(r, 2*200), hashes(r, 2*200)
+	for i, h := range slices.Concat(past, present) {
+		[]*Seen{&a, &b}[i%2].AddAt(h, 0, keep)
+	}
+	a.Merge(&b, keep)
+	f := func(name string, hs []uint64, want int) {
+		t.Helper()
+		n := 0
+		for _, h := range hs {
+			if a.Has(h) {
+				n++
+			}
+		}
+		if n != want {
+			t.Errorf("%d of %d in the %s are remembered, want %d", n, len(hs), name, want)
+		}
+	}
+	f("present", present, 400)
+	f("past", past, 0)
+}
+
+func TestSeenRefuses(t *testing.T) {
+	f := func(name string, form ...byte) {
+		t.Helper()
+		if _, err := new(Seen).Decode(form); err != ErrCorrupt {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	f("an unknown form", 3, 0, 0, 0, 0)
+	f("out of order", seenForm, 2, 0, 2, 0, 0, 0, 1, 0, 0, 0, 0, 0)
+	f("twice", seenForm, 2, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0)
+	f("zero", seenForm, 1, 0, 0, 0, 0, 0, 0, 0)
+	f("no time", seenTimedForm, 0, 0, 0, 0, 0, 0, 0, 0)
+	f("more than there is", seenForm, 0, 0x80, 1, 0, 0, 0)
 }
 
 // A sensor that was silent for a period has nothing recent to say.
