@@ -6,7 +6,7 @@ BUILD  := build
 FUZZTIME ?= 30m
 FUZZPROCS ?= 2
 
-.PHONY: all build deps test lint unit race poison example bench bench-peers eval fuzz clean
+.PHONY: all build deps test lint unit race poison example bench bench-peers eval fuzz popular clean
 
 all: build
 
@@ -57,6 +57,15 @@ fuzz:
 	    echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -parallel $(FUZZPROCS) $$p; \
 	  done; \
 	done
+
+# The list of popular domains that is built in, from an npm package.
+POPULAR := 0.30.0
+
+popular:
+	mkdir -p $(BUILD)/popular
+	cd $(BUILD)/popular && npm pack --silent third-party-web@$(POPULAR) && tar xzf third-party-web-$(POPULAR).tgz
+	$(GO) run ./internal/popular $(POPULAR) $(BUILD)/popular/package/dist/domain-map.csv > $(BUILD)/popular/popular.txt
+	mv $(BUILD)/popular/popular.txt behavior/population/popular.txt
 
 clean:
 	rm -rf $(BUILD)

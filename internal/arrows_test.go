@@ -25,6 +25,7 @@ var may = map[string][]string{
 	"eval":     {"event"},
 	"synth":    {"event", "eval"},
 	"bench":    {"event", "synth"},
+	"popular":  {},
 	"cmd":      nil, // everything
 }
 

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/term"
 
 	"tidewatch/behavior"
+	"tidewatch/behavior/population"
 	"tidewatch/enrich"
 	"tidewatch/event"
 	"tidewatch/ingest"
@@ -219,6 +220,7 @@ func (a *analysis) pipeline() *pipeline.Pipeline {
 		Rules:       a.rules,
 		Suppression: rules.NewSuppression(a.rules),
 		Joiner:      a.joiner,
+		Population:  population.New(population.DefaultConfig()),
 		Sink:        a.findings,
 		Grace:       10 * time.Second,
 		Finish:      true,

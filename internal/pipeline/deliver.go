@@ -82,7 +82,7 @@ func (d *deliver) complete(ctx context.Context, p *part) error {
 	if err := d.write(ctx); err != nil {
 		return err
 	}
-	c := &Checkpoint{Epoch: p.epoch.n, Positions: p.epoch.positions, Joined: p.epoch.joined, Entities: p.cut}
+	c := &Checkpoint{Epoch: p.epoch.n, Positions: p.epoch.positions, Joined: p.epoch.joined, Population: p.epoch.population, Entities: p.cut}
 	if d.Suppression != nil {
 		c.Suppression = d.Suppression.Cut()
 	}

@@ -84,6 +84,9 @@ func (d *dispatch) take(ctx context.Context, f filled) bool {
 	if d.Joiner != nil {
 		d.Joiner.Join(f.seq.Events)
 	}
+	if d.Population != nil {
+		d.Population.Prepare(f.seq)
+	}
 	clock := f.seq.Clock // once shared, the sequence is the shards'
 	f.seq.Share(len(d.inputs))
 	if !d.send(ctx, item{seq: f.seq, clock: d.clock}) {
@@ -118,6 +121,9 @@ func (d *dispatch) barrier(ctx context.Context) bool {
 	slices.SortFunc(e.positions, func(a, b event.Position) int { return a.Source - b.Source })
 	if d.Joiner != nil {
 		e.joined = d.Joiner.Cut()
+	}
+	if d.Population != nil {
+		e.population = d.Population.Cut()
 	}
 	return d.send(ctx, item{epoch: e})
 }

@@ -15,13 +15,15 @@ type Memory struct {
 	Entities    map[string][]byte
 	Suppression map[string][]byte
 	Joined      map[string][]byte
+	Population  map[string][]byte
 }
 
 // Commit applies c. It cannot fail.
 func (m *Memory) Commit(_ context.Context, c *Checkpoint) error {
 	if m.Positions == nil {
 		m.Positions = map[int]int64{}
-		m.Entities, m.Suppression, m.Joined = map[string][]byte{}, map[string][]byte{}, map[string][]byte{}
+		m.Entities, m.Suppression = map[string][]byte{}, map[string][]byte{}
+		m.Joined, m.Population = map[string][]byte{}, map[string][]byte{}
 	}
 	for _, p := range c.Positions {
 		m.Positions[p.Source] = p.Offset
@@ -29,6 +31,7 @@ func (m *Memory) Commit(_ context.Context, c *Checkpoint) error {
 	apply(m.Entities, c.Entities)
 	apply(m.Suppression, c.Suppression)
 	apply(m.Joined, c.Joined)
+	apply(m.Population, c.Population)
 	return nil
 }
 
@@ -47,7 +50,7 @@ func apply(m map[string][]byte, rs []behavior.Record) {
 func (m *Memory) Clone() *Memory {
 	return &Memory{
 		Positions: maps.Clone(m.Positions), Entities: maps.Clone(m.Entities),
-		Suppression: maps.Clone(m.Suppression), Joined: maps.Clone(m.Joined),
+		Suppression: maps.Clone(m.Suppression), Joined: maps.Clone(m.Joined), Population: maps.Clone(m.Population),
 	}
 }
 

@@ -51,6 +51,15 @@ type Cutter interface {
 	Cut() []behavior.Record
 }
 
+// Population fills in what is known of records' far ends. It is called where events
+// have one order, so that its answers do not depend on the number of shards.
+type Population interface {
+	// Prepare fills in Event.Known of the sequence's events.
+	Prepare(s *event.Sequence)
+	// Cut returns the records that changed since the last Cut.
+	Cut() []behavior.Record
+}
+
 // Judge decides which observations are findings. It is called concurrently.
 type Judge interface {
 	Judge(o *event.Observation, dst []event.Finding) []event.Finding
@@ -83,6 +92,7 @@ type Checkpoint struct {
 	Entities    []behavior.Record
 	Suppression []behavior.Record
 	Joined      []behavior.Record
+	Population  []behavior.Record
 }
 
 // Pipeline is a configured pipeline. Run may be called once.
@@ -92,6 +102,7 @@ type Pipeline struct {
 	Rules       Judge
 	Suppression Suppressor // nil: every finding is written
 	Joiner      *Joiner    // nil where there is one sensor
+	Population  Population // nil: nothing is known of far ends
 	Sink        Sink
 
 	// Store is nil where nothing outlives the run: then no epoch is cut. With a
@@ -120,9 +131,10 @@ type item struct {
 
 // epoch is one barrier, with what dispatch knew at it.
 type epoch struct {
-	n         uint64
-	positions []event.Position
-	joined    []behavior.Record
+	n          uint64
+	positions  []event.Position
+	joined     []behavior.Record
+	population []behavior.Record
 }
 
 // result is one shard's part of one item.

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"testing"
 
+	"tidewatch/behavior/population"
 	"tidewatch/behavior/state"
 	"tidewatch/enrich"
 	"tidewatch/event"
@@ -96,15 +97,22 @@ type Detector interface {
 // Advance, as the pipeline does.
 const length = 512
 
-// Observe runs records through n shards of a detector. What they say comes in an
+// Prepare fills in what is known of the records' far ends, as the pipeline does, by a
+// population that knows nothing beforehand.
+func Prepare(evs []*event.Event) {
+	p := population.New(population.DefaultConfig())
+	for chunk := range slices.Chunk(evs, length) {
+		p.Prepare(&event.Sequence{Events: chunk})
+	}
+}
+
+// Observe runs prepared records through n shards of a detector. What they say comes in an
 // order that does not depend on n.
 func Observe(evs []*event.Event, n int, shard func(shards int) Detector) []event.Observation {
 	r := newRun(n, shard)
-	for i, ev := range evs {
-		if i%length == 0 {
-			r.advance()
-		}
-		r.observe(ev)
+	for chunk := range slices.Chunk(evs, length) {
+		r.advance()
+		r.observe(chunk)
 	}
 	return r.finish()
 }
@@ -119,15 +127,13 @@ func ObserveWithCuts(t testing.TB, evs []*event.Event, seed uint64, shard func(s
 	for _, d := range r.shards {
 		d.Track()
 	}
-	for i, ev := range evs {
-		if i%length == 0 {
-			if rnd.IntN(4) == 0 {
-				r.save(store)
-				r = r.restart(t, 1+rnd.IntN(5), store)
-			}
-			r.advance()
+	for chunk := range slices.Chunk(evs, length) {
+		if rnd.IntN(4) == 0 {
+			r.save(store)
+			r = r.restart(t, 1+rnd.IntN(5), store)
 		}
-		r.observe(ev)
+		r.advance()
+		r.observe(chunk)
 	}
 	return r.finish()
 }
@@ -136,12 +142,13 @@ func ObserveWithCuts(t testing.TB, evs []*event.Event, seed uint64, shard func(s
 type run struct {
 	shard  func(shards int) Detector
 	shards []Detector
+	known  *population.Population
 	clock  int64
 	out    []event.Observation
 }
 
 func newRun(n int, shard func(shards int) Detector) *run {
-	r := &run{shard: shard}
+	r := &run{shard: shard, known: population.New(population.DefaultConfig())}
 	for range n {
 		r.shards = append(r.shards, shard(n))
 	}
@@ -154,14 +161,17 @@ func (r *run) advance() {
 	}
 }
 
-func (r *run) observe(ev *event.Event) {
+func (r *run) observe(evs []*event.Event) {
+	r.known.Prepare(&event.Sequence{Events: evs})
 	n := len(r.shards)
-	for i, d := range r.shards {
-		if orig, resp := state.Owner(ev.Orig.Hash, n) == i, state.Owner(ev.Resp.Hash, n) == i; orig || resp {
-			r.out = d.Observe(ev, orig, resp, r.out)
+	for _, ev := range evs {
+		for i, d := range r.shards {
+			if orig, resp := state.Owner(ev.Orig.Hash, n) == i, state.Owner(ev.Resp.Hash, n) == i; orig || resp {
+				r.out = d.Observe(ev, orig, resp, r.out)
+			}
 		}
+		r.clock = max(r.clock, ev.Written)
 	}
-	r.clock = max(r.clock, ev.Written)
 }
 
 func (r *run) finish() []event.Observation {
@@ -174,15 +184,17 @@ func (r *run) finish() []event.Observation {
 	return r.out
 }
 
-// save applies the shards' cuts to the store.
+// save applies the cuts of the shards and of what is known to the store.
 func (r *run) save(store map[string][]byte) {
+	recs := r.known.Cut()
 	for _, d := range r.shards {
-		for _, rec := range d.Cut() {
-			if len(rec.Value) == 0 {
-				delete(store, string(rec.Key))
-			} else {
-				store[string(rec.Key)] = rec.Value
-			}
+		recs = append(recs, d.Cut()...)
+	}
+	for _, rec := range recs {
+		if len(rec.Value) == 0 {
+			delete(store, string(rec.Key))
+		} else {
+			store[string(rec.Key)] = rec.Value
 		}
 	}
 }
@@ -192,15 +204,29 @@ func (r *run) restart(t testing.TB, n int, store map[string][]byte) *run {
 	t.Helper()
 	next := newRun(n, r.shard)
 	next.clock, next.out = r.clock, r.out
-	for i, d := range next.shards {
+	for _, d := range next.shards {
 		d.Track()
-		for key, value := range store {
-			if err := d.Restore(state.Record{Key: []byte(key), Value: value}, func(h uint64) bool { return state.Owner(h, n) == i }); err != nil {
-				t.Fatalf("%q: %v", key, err)
-			}
+	}
+	for key, value := range store {
+		if err := next.restore(state.Record{Key: []byte(key), Value: value}); err != nil {
+			t.Fatalf("%q: %v", key, err)
 		}
 	}
 	return next
+}
+
+// restore gives a record to what it is of.
+func (r *run) restore(rec state.Record) error {
+	if population.Owns(rec) {
+		return r.known.Restore(rec)
+	}
+	n := len(r.shards)
+	for i, d := range r.shards {
+		if err := d.Restore(rec, func(h uint64) bool { return state.Owner(h, n) == i }); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Number returns a numeric feature of an observation; -1 if it has none of the name.

@@ -1,0 +1,256 @@
+package population
+
+import (
+	"encoding/binary"
+	"slices"
+
+	"tidewatch/behavior/state"
+)
+
+// version is the first byte of each stored record.
+const version = 1
+
+// The parts of a Population: the second byte of a record's key. The key of the
+// entry follows.
+const (
+	partHosts byte = iota
+	partSessions
+	partAddresses
+	partNames
+	partCalled
+	partOutbound
+	partInbound
+)
+
+func recordKey(kind, part byte, key uint64) []byte {
+	return binary.BigEndian.AppendUint64([]byte{kind, part}, key)
+}
+
+// cutTable appends the records of a table's changes.
+func cutTable[E any](rs []state.Record, kind, part byte, t *table[E], write func(*state.Writer, *E)) []state.Record {
+	t.cut(func(key uint64) {
+		rs = append(rs, state.Record{Key: recordKey(kind, part, key)})
+	}, func(key uint64, e *E) {
+		w := state.Writer{B: []byte{version}}
+		write(&w, e)
+		rs = append(rs, state.Record{Key: recordKey(kind, part, key), Value: w.B})
+	})
+	return rs
+}
+
+// Cut returns the records of what changed since the last Cut, or ever. Where two have
+// one key the later one counts.
+func (p *Population) Cut() []state.Record {
+	rs := cutTable(nil, state.KindPopulation, partHosts, &p.hosts.table, func(w *state.Writer, day *uint16) { w.U16(*day) })
+	rs = cutTable(rs, state.KindName, partSessions, &p.sessions, writeLink)
+	rs = cutTable(rs, state.KindName, partAddresses, &p.addresses, writeLink)
+	rs = cutTable(rs, state.KindName, partNames, &p.names, writeName)
+	for i, u := range p.uses() {
+		rs = u.cut(rs, partCalled+byte(i))
+	}
+	return rs
+}
+
+// uses lists the three uses in the order of their parts.
+func (p *Population) uses() [3]*uses { return [...]*uses{p.called, p.outbound, p.inbound} }
+
+// cut appends the records of both tables. A key that went from one to the other has
+// the record of where it is now, which comes last.
+func (u *uses) cut(rs []state.Record, part byte) []state.Record {
+	light := cutTable(nil, state.KindDestination, part, &u.light, writeLight)
+	wide := cutTable(nil, state.KindDestination, part, &u.wide, u.writeWide)
+	for _, list := range [][]state.Record{light, wide} {
+		for _, r := range list {
+			if len(r.Value) == 0 {
+				rs = append(rs, r)
+			}
+		}
+	}
+	for _, list := range [][]state.Record{light, wide} {
+		for _, r := range list {
+			if len(r.Value) != 0 {
+				rs = append(rs, r)
+			}
+		}
+	}
+	return rs
+}
+
+func writeLink(w *state.Writer, l *link) {
+	w.U64(l.name)
+	w.U32(l.at)
+	w.U32(l.until)
+}
+
+func writeName(w *state.Writer, n *name) {
+	w.U32(n.last)
+	w.Bool(n.held)
+	w.Text(n.text)
+}
+
+// The forms of a use.
+const (
+	formLight byte = 1 + iota
+	formInline
+	formCrowd
+)
+
+func writeLight(w *state.Writer, e *lightUse) {
+	w.U8(formLight)
+	w.I64(e.first)
+	w.U32(e.last)
+	w.U32(e.host)
+}
+
+func (u *uses) writeWide(w *state.Writer, e *wideUse) {
+	form := formInline
+	if e.crowd != 0 {
+		form = formCrowd
+	}
+	w.U8(form)
+	w.I64(e.first)
+	w.U32(e.last)
+	if e.crowd != 0 {
+		c := &u.crowds.slab[e.crowd]
+		w.U16(c.period)
+		w.B = c.now.Append(c.both.Append(w.B))
+		return
+	}
+	type user struct {
+		host uint32
+		day  uint16
+	}
+	var users [inlineSize]user
+	for i := range int(e.n) {
+		users[i] = user{e.hosts[i], e.days[i]}
+	}
+	// In one order, however they came.
+	slices.SortFunc(users[:e.n], func(a, b user) int { return int(int64(a.host) - int64(b.host)) })
+	w.U8(e.n)
+	for _, s := range users[:e.n] {
+		w.U32(s.host)
+		w.U16(s.day)
+	}
+}
+
+// Owns reports whether a record is one of a Population.
+func Owns(rec state.Record) bool {
+	if len(rec.Key) == 0 {
+		return false
+	}
+	k := rec.Key[0]
+	return k == state.KindName || k == state.KindDestination || k == state.KindPopulation
+}
+
+// Restore takes back a record that Cut returned.
+func (p *Population) Restore(rec state.Record) error {
+	if len(rec.Value) == 0 {
+		return nil
+	}
+	if len(rec.Key) != 10 {
+		return state.ErrRecord
+	}
+	kind, part, key := rec.Key[0], rec.Key[1], binary.BigEndian.Uint64(rec.Key[2:])
+	r := &state.Reader{B: rec.Value}
+	r.Version(version)
+	switch {
+	case key == 0:
+		return state.ErrRecord
+	case kind == state.KindPopulation && part == partHosts:
+		return p.hosts.readHost(r, key)
+	case kind == state.KindName && part == partSessions:
+		return readLink(r, key, &p.sessions)
+	case kind == state.KindName && part == partAddresses:
+		return readLink(r, key, &p.addresses)
+	case kind == state.KindName && part == partNames:
+		return p.readName(r, key)
+	case kind == state.KindDestination && part >= partCalled && part <= partInbound:
+		return p.uses()[part-partCalled].readUse(r, key)
+	}
+	return state.ErrRecord
+}
+
+func (h *hosts) readHost(r *state.Reader, key uint64) error {
+	day := r.U16()
+	if r.End(); r.Err != nil {
+		return r.Err
+	}
+	if old, _ := h.find(key); old != nil {
+		h.tally(*old, -1)
+	}
+	h.restore(key, day)
+	h.tally(day, 1)
+	return nil
+}
+
+func readLink(r *state.Reader, key uint64, t *table[link]) error {
+	l := link{name: r.U64(), at: r.U32(), until: r.U32()}
+	if r.End(); r.Err == nil {
+		t.restore(key, l)
+	}
+	return r.Err
+}
+
+// readName refuses a name that the key is no hash of.
+func (p *Population) readName(r *state.Reader, key uint64) error {
+	last, held, text := r.U32(), r.Bool(), r.Text()
+	if r.End(); r.Err != nil || len(text) > maxName || text != lower(text) || !hashes(key, text) {
+		return state.ErrRecord
+	}
+	n := newName(text)
+	n.last, n.held = last, held
+	p.names.restore(key, n)
+	return nil
+}
+
+func (u *uses) readUse(r *state.Reader, key uint64) error {
+	form, first, last := r.U8(), r.I64(), r.U32()
+	w := wideUse{first: first, last: last}
+	switch form {
+	case formLight:
+		l := lightUse{first: first, last: last, host: r.U32()}
+		if r.End(); r.Err == nil {
+			u.forget(key)
+			u.light.restore(key, l)
+		}
+		return r.Err
+	case formInline:
+		w.n = uint8(r.Length(inlineSize))
+		for i := range int(w.n) {
+			w.hosts[i], w.days[i] = r.U32(), r.U16()
+		}
+		if r.End(); r.Err != nil {
+			return r.Err
+		}
+		u.forget(key)
+	case formCrowd:
+		c := crowd{period: r.U16()}
+		r.Decode(&c.both)
+		r.Decode(&c.now)
+		if r.End(); r.Err != nil {
+			return r.Err
+		}
+		u.forget(key)
+		c.recount()
+		if w.crowd = u.crowds.take(); w.crowd != 0 {
+			u.crowds.slab[w.crowd] = c
+		}
+	default:
+		return state.ErrRecord
+	}
+	u.wide.restore(key, w)
+	return nil
+}
+
+// forget takes out what is known of a key, for a record that replaces it.
+func (u *uses) forget(key uint64) {
+	if e, r := u.wide.find(key); e != nil {
+		u.crowds.drop(e.crowd)
+		u.wide.unstore(r)
+		u.wide.remove(r)
+	}
+	if e, r := u.light.find(key); e != nil {
+		u.light.unstore(r)
+		u.light.remove(r)
+	}
+}
