@@ -6,11 +6,7 @@ BUILD  := build
 FUZZTIME ?= 30m
 FUZZPROCS ?= 2
 
-<<<<<<< HEAD
-.PHONY: all build deps test lint unit race poison example bench bench-peers eval figures fuzz clean
-=======
-.PHONY: all build test lint unit race poison example bench bench-peers eval fuzz popular clean
->>>>>>> population
+.PHONY: all build deps test lint unit race poison example bench bench-peers eval figures fuzz popular clean
 
 all: build
 

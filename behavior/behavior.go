@@ -4,6 +4,8 @@ package behavior
 
 import (
 	"tidewatch/behavior/beacon"
+	"tidewatch/behavior/exfil"
+	"tidewatch/behavior/hosts"
 	"tidewatch/behavior/scan"
 	"tidewatch/behavior/state"
 	"tidewatch/event"
@@ -13,11 +15,13 @@ import (
 type Config struct {
 	Scan   scan.Config
 	Beacon beacon.Config
+	Exfil  exfil.Config
+	Hosts  hosts.Config
 }
 
 // DefaultConfig returns the settings that are used where no rule says otherwise.
 func DefaultConfig() Config {
-	return Config{Scan: scan.DefaultConfig(), Beacon: beacon.DefaultConfig()}
+	return Config{Scan: scan.DefaultConfig(), Beacon: beacon.DefaultConfig(), Exfil: exfil.DefaultConfig(), Hosts: hosts.DefaultConfig()}
 }
 
 // Record is the serialised state of one entity. An empty Value says that the
@@ -59,6 +63,9 @@ func NewShard(i, n int, cfg Config) *Shard {
 	s := &Shard{i: i, n: n}
 	s.add(scan.New(cfg.Scan, n), state.KindScanSource, state.KindScanTarget, state.KindScanLight)
 	s.add(beacon.New(cfg.Beacon, n), state.KindPair, state.KindBeacon)
+	known := hosts.New(cfg.Hosts, n)
+	s.add(exfil.New(cfg.Exfil, n, known), state.KindUpload)
+	s.add(known, state.KindHost, state.KindService) // last: detectors ask it what was normal before
 	return s
 }
 

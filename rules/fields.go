@@ -68,7 +68,7 @@ var detectors = map[string]map[string]field{
 		"timing_score":     {kind: number}, // 0 to 1: timing alone
 		"log_odds":         {kind: number}, // a timer against the best irregular process, natural logarithm
 		"log_odds_per_gap": {kind: number},
-		"irregular_model":  {kind: text},   // that process
+		"irregular_model":  {kind: text}, // that process
 		"period_seconds":   {kind: number},
 		"jitter":           {kind: number}, // share of the period
 		"missed":           {kind: number}, // share of contacts that did not come
@@ -90,6 +90,31 @@ var detectors = map[string]map[string]field{
 		"service_class": {kind: text, values: []string{"", "time", "names", "local", "update", "telemetry", "revocation", "push", "meeting", "speed test", "backup", "platform"}},
 		"ja3":           {kind: text},
 		"ja4":           {kind: text},
+	},
+	"exfiltration": {
+		"kind": {kind: text, values: []string{"bulk", "long", "slow", "split", "inbound", "icmp", "ntp", "dns"}},
+
+		"bytes":          {kind: number}, // of payload, sent
+		"bytes_usual":    {kind: number}, // what the destination usually gets a day; 0: not known
+		"bytes_received": {kind: number},
+		"largest_bytes":  {kind: number}, // of one connection
+		"ratio":          {kind: number}, // producer/consumer ratio, -1 to 1
+		"connections":    {kind: number},
+		"destinations":   {kind: number},
+		"age_hours":      {kind: number}, // that the host has known the destination for
+		"prevalence":     {kind: number}, // share of the hosts that deal with the destination, 0 to 1
+		"hosts":          {kind: number}, // how many that are
+		"rank":           {kind: number}, // place in the list of popular domains; 0: not in it
+		"log_odds":       {kind: number}, // the sum of the evidence
+
+		"duration_seconds":       {kind: number},
+		"rate_bytes_per_second":  {kind: number},
+		"time_to_detect_seconds": {kind: number},
+
+		"class":       {kind: text, values: []string{"", "time", "names", "local", "update", "telemetry", "revocation", "push", "meeting", "speed test", "backup"}},
+		"name_source": {kind: text},
+		"disputed":    {kind: truth}, // the sensor's counts contradict each other
+		"addresses":   {kind: list},  // of a split upload
 	},
 }
 

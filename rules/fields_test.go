@@ -57,6 +57,58 @@ func TestFeaturesAreTheDetectors(t *testing.T) {
 	}
 }
 
+// TestFeaturesOfUploads lets the exfiltration detector find uploads, and compares what
+// it says with what is declared.
+func TestFeaturesOfUploads(t *testing.T) {
+	said := map[string]event.FeatureType{}
+	for _, o := range uploads() {
+		for _, f := range o.Features {
+			said[f.Key] = f.Type
+			if field := detectors["exfiltration"][f.Key]; f.Type == event.FeatureText && len(field.values) > 0 && !slices.Contains(field.values, f.Text) {
+				t.Errorf("%s = %q is not declared", f.Key, f.Text)
+			}
+		}
+	}
+	declared := map[string]event.FeatureType{}
+	for key, f := range detectors["exfiltration"] {
+		declared[key] = map[kind]event.FeatureType{text: event.FeatureText, number: event.FeatureNumber, truth: event.FeatureBool, list: event.FeatureList}[f.kind]
+	}
+	if d := cmp.Diff(declared, said); d != "" {
+		t.Errorf("declared (-), said (+):\n%s", d)
+	}
+	classes := []string{""}
+	for c := event.ClassTime; c.String() != ""; c++ {
+		classes = append(classes, c.String())
+	}
+	if d := cmp.Diff(classes, detectors["exfiltration"]["class"].values); d != "" {
+		t.Errorf("classes there are (-), declared (+):\n%s", d)
+	}
+}
+
+// uploads returns what the detector says of an upload to one place, and of one that is
+// spread over many.
+func uploads() (all []event.Observation) {
+	start := time.Date(2026, 1, 5, 8, 0, 0, 0, time.UTC).UnixNano()
+	for _, places := range []int{1, 20} {
+		shard := behavior.NewShard(0, 1, behavior.DefaultConfig())
+		for i := range 20 {
+			ev := event.Event{
+				Kind: event.KindConn, Proto: event.ProtoTCP, Outcome: event.OutcomeAnswered, Time: start + int64(i)*int64(time.Minute),
+				Orig: event.Host{Addr: netip.AddrFrom4([4]byte{10, 0, 0, 5}), Scope: event.ScopeLocal}, Resp: event.Host{Scope: event.ScopeExternal, Port: 443},
+				Conn: &event.Conn{OrigBytes: 1_500_000, RespBytes: 900}, Known: &event.Known{Hosts: 200, Addr: event.Use{Hosts: 1}},
+			}
+			ev.End = ev.Time + int64(2*time.Second)
+			ev.Resp.Addr = netip.AddrFrom4([4]byte{198, 51, byte(100 + i%places), 7})
+			ev.Orig.Hash, ev.Resp.Hash = event.HashAddr(ev.Orig.Addr, 0, 0), event.HashAddr(ev.Resp.Addr, 0, 0)
+			ev.Set.Add(event.ConnOrigBytes)
+			ev.Set.Add(event.ConnRespBytes)
+			all = shard.Observe(&ev, all)
+		}
+		all = shard.Finish(all)
+	}
+	return all
+}
+
 // scans returns what the detector says of a scan of each kind.
 func scans() (all []event.Observation) {
 	start := time.Date(2026, 1, 5, 8, 0, 0, 0, time.UTC).UnixNano()

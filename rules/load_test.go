@@ -14,7 +14,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"tidewatch/behavior"
-	"tidewatch/behavior/scan"
 	"tidewatch/event"
 )
 
@@ -179,25 +178,35 @@ exclude = ["10.2.3.4"]
 }
 
 // TestSettingsAreTheDetectors compares the keys of the settings with the fields of
-// the detector's own, and their ranges with its defaults.
+// each detector's own, and their ranges with its defaults.
 func TestSettingsAreTheDetectors(t *testing.T) {
 	plain := func(s string) string { return strings.ToLower(strings.ReplaceAll(s, "_", "")) }
-	fields, keys := map[string]bool{}, map[string]bool{}
-	for _, f := range reflect.VisibleFields(reflect.TypeFor[scan.Config]()) {
-		fields[plain(f.Name)] = true
-	}
-	for _, s := range settings["scan"] {
-		keys[plain(s.key)] = true
-	}
-	if d := cmp.Diff(fields, keys); d != "" {
-		t.Errorf("ScanConfig has (-), rules set (+):\n%s", d)
+	f := func(detector string, config any, defaults string) {
+		t.Helper()
+		fields, keys := map[string]bool{}, map[string]bool{}
+		for _, f := range reflect.VisibleFields(reflect.TypeOf(config)) {
+			fields[plain(f.Name)] = true
+		}
+		for _, s := range settings[detector] {
+			keys[plain(s.key)] = true
+			if s.key != "exclude" && !strings.Contains(defaults, s.key+" = ") {
+				t.Errorf("%s: the default of %s is not tried", detector, s.key)
+			}
+		}
+		if d := cmp.Diff(fields, keys); d != "" {
+			t.Errorf("%s: its Config has (-), rules set (+):\n%s", detector, d)
+		}
+		rule := "[rule.a]\n" + strings.NewReplacer(`"scan"`, `"`+detector+`"`, "scan.targets >= 20", "event.score > 0").Replace(sound) + "[rule.a." + detector + "]\n" + defaults
+		if _, err := Load(files("a.toml", rule)); err != nil {
+			t.Errorf("the defaults are out of range: %v", err)
+		}
 	}
 	c := behavior.DefaultConfig().Scan
-	text := fmt.Sprintf("theta0 = %v\ntheta1 = %v\nalpha = %v\nbeta = %v\nfailure_share = %v\nmin_hosts = %d\nports_5m = %d\nports_1h = %d\nports_24h = %d\nblock_contacts = %d\nmin_sources = %d\nmax_sources = %d\nmax_targets = %d\nidle = %q\n",
-		c.Theta0, c.Theta1, c.Alpha, c.Beta, c.FailureShare, c.MinHosts, c.Ports5m, c.Ports1h, c.Ports24h, c.BlockContacts, c.MinSources, c.MaxSources, c.MaxTargets, brief(c.Idle))
-	if _, err := Load(files("a.toml", "[rule.a]\n"+sound+"[rule.a.scan]\n"+text)); err != nil {
-		t.Errorf("the defaults are out of range: %v", err)
-	}
+	f("scan", c, fmt.Sprintf("theta0 = %v\ntheta1 = %v\nalpha = %v\nbeta = %v\nfailure_share = %v\nmin_hosts = %d\nports_5m = %d\nports_1h = %d\nports_24h = %d\nblock_contacts = %d\nmin_sources = %d\nmax_sources = %d\nmax_targets = %d\nidle = %q\n",
+		c.Theta0, c.Theta1, c.Alpha, c.Beta, c.FailureShare, c.MinHosts, c.Ports5m, c.Ports1h, c.Ports24h, c.BlockContacts, c.MinSources, c.MaxSources, c.MaxTargets, brief(c.Idle)))
+	x := behavior.DefaultConfig().Exfil
+	f("exfiltration", x, fmt.Sprintf("min_bytes = %d\nplausible_bytes = %d\necho_bytes = %d\nscore = %v\nidle = %q\nmax_hosts = %d\n",
+		x.MinBytes, x.PlausibleBytes, x.EchoBytes, x.Score, brief(x.Idle), x.MaxHosts))
 }
 
 func TestDuration(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -196,6 +197,28 @@ func TestAtMostOneFindingABeacon(t *testing.T) {
 				if n > 1 || score == 1 && direction == "outbound" && n == 0 || score < 0.5 && n > 0 {
 					t.Errorf("%s %s %g: %d findings", direction, kind, score, n)
 				}
+			}
+		}
+	}
+}
+
+// TestOneFindingAnUpload judges uploads of every kind and score that the detector
+// tells of: each gives one finding.
+func TestOneFindingAnUpload(t *testing.T) {
+	set, err := Load(Builtin())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, kind := range detectors["exfiltration"]["kind"].values {
+		plausible := slices.Contains([]string{"bulk", "long", "slow"}, kind)
+		for _, score := range []float64{0.01, 0.5, 0.699, 0.7, 0.8, 0.899, 0.9, 1} {
+			if score < 0.7 && !plausible {
+				continue // not told
+			}
+			o := &event.Observation{Detector: "exfiltration", Score: score, Features: []event.Feature{event.Text("kind", kind)}}
+			fs := set.Judge(o, nil)
+			if len(fs) != 1 || (fs[0].Rule.Severity >= event.SeverityMedium) != (score >= 0.7) {
+				t.Errorf("%s with score %g: %d findings, want 1, of medium or higher from 0.7\n%s", kind, score, len(fs), told(fs))
 			}
 		}
 	}

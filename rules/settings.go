@@ -45,6 +45,15 @@ var settings = map[string][]setting{
 		whole("max_tracks", 1000, 100_000_000, func(c *behavior.Config) *int { return &c.Beacon.MaxTracks }),
 		networks("exclude", func(c *behavior.Config) *[]netip.Prefix { return &c.Beacon.Exclude }),
 	},
+	"exfiltration": {
+		whole("min_bytes", 100_000, 1_000_000_000_000, func(c *behavior.Config) *int { return &c.Exfil.MinBytes }),
+		whole("plausible_bytes", 1_000_000, 1_000_000_000_000, func(c *behavior.Config) *int { return &c.Exfil.PlausibleBytes }),
+		whole("echo_bytes", 10_000, 1_000_000_000, func(c *behavior.Config) *int { return &c.Exfil.EchoBytes }),
+		share("score", 0, 1, func(c *behavior.Config) *float64 { return &c.Exfil.Score }),
+		span("idle", 10*time.Minute, 24*time.Hour, func(c *behavior.Config) *time.Duration { return &c.Exfil.Idle }),
+		whole("max_hosts", 1000, 100_000_000, func(c *behavior.Config) *int { return &c.Exfil.MaxHosts }),
+		networks("exclude", func(c *behavior.Config) *[]netip.Prefix { return &c.Exfil.Exclude }),
+	},
 }
 
 // share is a number between two others.

@@ -29,6 +29,8 @@ const (
 	KindName        byte = 'a' // the name that a host knows an address by
 	KindDestination byte = 'd'
 	KindPopulation  byte = 'h'
+	KindHost        byte = 'o' // what is normal for a local host
+	KindService     byte = 'v'
 )
 
 // ErrRecord says that bytes are no record, or one of a version that is not known.
