@@ -3,6 +3,7 @@
 package behavior
 
 import (
+	"tidewatch/behavior/dnstunnel"
 	"tidewatch/behavior/scan"
 	"tidewatch/behavior/state"
 	"tidewatch/event"
@@ -10,11 +11,14 @@ import (
 
 // Config holds the settings of all detectors. Rules change them.
 type Config struct {
-	Scan scan.Config
+	Scan      scan.Config
+	DNSTunnel dnstunnel.Config
 }
 
 // DefaultConfig returns the settings that are used where no rule says otherwise.
-func DefaultConfig() Config { return Config{Scan: scan.DefaultConfig()} }
+func DefaultConfig() Config {
+	return Config{Scan: scan.DefaultConfig(), DNSTunnel: dnstunnel.DefaultConfig()}
+}
 
 // Record is the serialised state of one entity. An empty Value says that the
 // entity is forgotten.
@@ -54,6 +58,7 @@ type Shard struct {
 func NewShard(i, n int, cfg Config) *Shard {
 	s := &Shard{i: i, n: n}
 	s.add(scan.New(cfg.Scan, n), state.KindScanSource, state.KindScanTarget, state.KindScanLight)
+	s.add(dnstunnel.New(cfg.DNSTunnel, n), state.KindTunnel)
 	return s
 }
 
