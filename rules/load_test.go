@@ -14,7 +14,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"tidewatch/behavior"
-	"tidewatch/behavior/scan"
 	"tidewatch/event"
 )
 
@@ -179,24 +178,54 @@ exclude = ["10.2.3.4"]
 }
 
 // TestSettingsAreTheDetectors compares the keys of the settings with the fields of
-// the detector's own, and their ranges with its defaults.
+// each detector's own, and their ranges with its defaults.
 func TestSettingsAreTheDetectors(t *testing.T) {
 	plain := func(s string) string { return strings.ToLower(strings.ReplaceAll(s, "_", "")) }
-	fields, keys := map[string]bool{}, map[string]bool{}
-	for _, f := range reflect.VisibleFields(reflect.TypeFor[scan.Config]()) {
-		fields[plain(f.Name)] = true
-	}
-	for _, s := range settings["scan"] {
-		keys[plain(s.key)] = true
-	}
-	if d := cmp.Diff(fields, keys); d != "" {
-		t.Errorf("ScanConfig has (-), rules set (+):\n%s", d)
+	f := func(detector string, config any, defaults string) {
+		t.Helper()
+		fields, keys := map[string]bool{}, map[string]bool{}
+		for _, f := range reflect.VisibleFields(reflect.TypeOf(config)) {
+			fields[plain(f.Name)] = true
+		}
+		for _, s := range settings[detector] {
+			keys[plain(s.key)] = true
+			if s.key != "exclude" && !strings.Contains(defaults, s.key+" = ") {
+				t.Errorf("%s: the default of %s is not tried", detector, s.key)
+			}
+		}
+		if d := cmp.Diff(fields, keys); d != "" {
+			t.Errorf("%s: its Config has (-), rules set (+):\n%s", detector, d)
+		}
+		rule := "[rule.a]\n" + strings.NewReplacer(`"scan"`, `"`+detector+`"`, "scan.targets >= 20", "event.score > 0").Replace(sound) + "[rule.a." + detector + "]\n" + defaults
+		if _, err := Load(files("a.toml", rule)); err != nil {
+			t.Errorf("the defaults are out of range: %v", err)
+		}
 	}
 	c := behavior.DefaultConfig().Scan
-	text := fmt.Sprintf("theta0 = %v\ntheta1 = %v\nalpha = %v\nbeta = %v\nfailure_share = %v\nmin_hosts = %d\nports_5m = %d\nports_1h = %d\nports_24h = %d\nblock_contacts = %d\nmin_sources = %d\nmax_sources = %d\nmax_targets = %d\nidle = %q\n",
-		c.Theta0, c.Theta1, c.Alpha, c.Beta, c.FailureShare, c.MinHosts, c.Ports5m, c.Ports1h, c.Ports24h, c.BlockContacts, c.MinSources, c.MaxSources, c.MaxTargets, brief(c.Idle))
-	if _, err := Load(files("a.toml", "[rule.a]\n"+sound+"[rule.a.scan]\n"+text)); err != nil {
-		t.Errorf("the defaults are out of range: %v", err)
+	f("scan", c, fmt.Sprintf("theta0 = %v\ntheta1 = %v\nalpha = %v\nbeta = %v\nfailure_share = %v\nmin_hosts = %d\nports_5m = %d\nports_1h = %d\nports_24h = %d\nblock_contacts = %d\nmin_sources = %d\nmax_sources = %d\nmax_targets = %d\nidle = %q\n",
+		c.Theta0, c.Theta1, c.Alpha, c.Beta, c.FailureShare, c.MinHosts, c.Ports5m, c.Ports1h, c.Ports24h, c.BlockContacts, c.MinSources, c.MaxSources, c.MaxTargets, brief(c.Idle)))
+	n := behavior.DefaultConfig().DNSTunnel
+	f("dns_tunnel", n, fmt.Sprintf("bytes_1h = %d\nbytes_24h = %d\nmin_names = %d\nmin_score = %v\nidle = %q\nmax_hosts = %d\nmax_domains = %d\nmax_candidates = %d\nexclude_domains = [\"a.example\"]\n",
+		n.Bytes1h, n.Bytes24h, n.MinNames, n.MinScore, brief(n.Idle), n.MaxHosts, n.MaxDomains, n.MaxCandidates))
+}
+
+// TestExcludedDomains reads domains, which come together, and refuses what is none.
+func TestExcludedDomains(t *testing.T) {
+	rule := func(id, domains string) string {
+		return "[rule." + id + "]\n" + strings.NewReplacer(`"scan"`, `"dns_tunnel"`, "scan.targets >= 20", "event.score > 0").Replace(sound) + "[rule." + id + ".dns_tunnel]\nexclude_domains = [" + domains + "]\n"
+	}
+	set, err := Load(files("a.toml", rule("a", `"Telemetry.Example"`)+rule("b", `"b.example", "_x.c.example"`)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff([]string{"telemetry.example", "b.example", "_x.c.example"}, set.Config().DNSTunnel.ExcludeDomains); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+	for _, s := range []string{"", ".", "a..b", "a b.example", "*.example", "a.example.", strings.Repeat("a", 64) + ".example", strings.Repeat("a.", 130) + "b", "münchen.example"} {
+		_, err := Load(files("a.toml", rule("a", `"`+s+`"`)))
+		if err == nil || !strings.Contains(err.Error(), "is no domain") {
+			t.Errorf("%q: %v", s, err)
+		}
 	}
 }
 
@@ -256,7 +285,7 @@ func TestNearest(t *testing.T) {
 // problem has a place in the text.
 func FuzzLoad(f *testing.F) {
 	seeds, _ := filepath.Glob("testdata/errors/*/*.toml")
-	seeds = append(seeds, "builtin/scan.toml")
+	seeds = append(seeds, "builtin/scan.toml", "builtin/dns_tunnel.toml")
 	for _, name := range seeds {
 		b, err := os.ReadFile(name)
 		if err != nil {

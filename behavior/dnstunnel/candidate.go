@@ -100,7 +100,7 @@ func (f *filter) has(hash uint64) bool {
 	return (f[a>>6]>>(a&63))&(f[b>>6]>>(b&63))&1 != 0
 }
 
-// light is what is kept of a registered domain that says little: 64 bytes with its key.
+// light is what is kept of a registered domain that says little: 68 bytes with its key.
 type light struct {
 	first, last uint32 // Unix seconds
 	seen        filter // names since first
@@ -108,6 +108,8 @@ type light struct {
 	bytes       uint16 // of them, without the registered domain
 	questions   [numSensors]uint16
 	answers     [numSensors]uint16
+	answerBytes uint16
+	lastAnswer  uint32
 	ignored     bool // it is a service's, or declared harmless
 }
 
@@ -134,6 +136,23 @@ func message(ev *event.Event) (question, answer bool) {
 	return true, ev.Has(event.DNSRCode) || len(ev.DNS.Answers) > 0
 }
 
+// answerBytes returns the length of the answers as the sensor writes them.
+func answerBytes(d *event.DNS) (n int) {
+	for _, a := range d.Answers {
+		n += len(a)
+	}
+	return n
+}
+
+// again reports whether a record is of the same answer as the last one. Version 1 of
+// Suricata's records has one for each resource record.
+func again(last *uint32, ev *event.Event, n *name) bool {
+	is := uint32(n.hash ^ mix(uint64(ev.DNS.TransID)+1))
+	same := is == *last && ev.Sensor == event.SensorSuricata
+	*last = is
+	return same
+}
+
 // take counts a record about a name.
 func (l *light) take(ev *event.Event, n *name) {
 	l.last = max(l.last, seconds(ev.Time))
@@ -142,8 +161,11 @@ func (l *light) take(ev *event.Event, n *name) {
 	if question && l.questions[s] < math.MaxUint16 {
 		l.questions[s]++
 	}
-	if answer && l.answers[s] < math.MaxUint16 {
-		l.answers[s]++
+	if answer {
+		l.answerBytes = uint16(min(int(l.answerBytes)+answerBytes(ev.DNS), math.MaxUint16))
+		if !again(&l.lastAnswer, ev, n) && l.answers[s] < math.MaxUint16 {
+			l.answers[s]++
+		}
 	}
 	if l.seen.add(n.hash) {
 		l.names = min(l.names, math.MaxUint16-1) + 1
@@ -298,7 +320,7 @@ type candidate struct {
 	chars       [numChars]float64
 	decayed     int64  // hour to which recent and chars are decayed
 	longest     uint16 // label
-	lastAnswer  uint64 // the question and the name of the last answer
+	lastAnswer  uint32 // which question the last answer was to
 	outside     netip.Addr
 	slots       [numSlots]slot
 	next        uint8 // slot
@@ -408,22 +430,17 @@ func (c *candidate) look(ev *event.Event, n *name) {
 	s.name.set(event.String(n.sub))
 }
 
-// takeAnswer counts an answer. Version 1 of Suricata's records has one for each
-// resource record of an answer.
+// takeAnswer counts an answer.
 func (c *candidate) takeAnswer(ev *event.Event, n *name, sensor int) {
 	d := ev.DNS
-	for _, a := range d.Answers {
-		c.add(countAnswerBytes, float64(len(a)))
-	}
+	c.add(countAnswerBytes, float64(answerBytes(d)))
 	for _, ttl := range d.TTLs {
 		c.add(countTTLs, 1)
 		c.add(countTTLSum, float64(ttl))
 	}
-	is := n.hash ^ mix(uint64(d.TransID)+1)
-	if is == c.lastAnswer && sensor == bySuricata {
+	if again(&c.lastAnswer, ev, n) {
 		return
 	}
-	c.lastAnswer = is
 	c.add(countAnswerZeek+sensor, 1)
 	if d.RCode == 3 && ev.Has(event.DNSRCode) {
 		c.add(countNX, 1)

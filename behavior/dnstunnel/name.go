@@ -82,7 +82,7 @@ func hexDigit(c byte) byte {
 }
 
 // registered returns where the registered domain of a name begins, -1 if it has none.
-// It is for records of which nobody has said so: see event.Known.
+// It is for records of which nobody has said so, see event.Known: it allocates.
 func registered(name string) int {
 	suffix, _ := publicsuffix.PublicSuffix(name)
 	end := len(name) - len(suffix) - 1
@@ -156,10 +156,14 @@ func isOctet(label []byte) bool {
 
 func isNibble(label []byte) bool { return len(label) == 1 && hexDigit(label[0]) < 16 }
 
+// maxTop is how many bytes a top-level domain has, but for rare ones.
+const maxTop = 10
+
 // searched reports whether the sub-name looks like a whole name of the Internet, to
 // which a resolver library has added a domain of its search list.
 func (n *name) searched() bool {
-	if bytes.IndexByte(n.sub, '.') < 0 {
+	top := n.sub[bytes.LastIndexByte(n.sub, '.')+1:]
+	if len(top) == len(n.sub) || len(top) < 2 || len(top) > maxTop || charClass(top[0]) >= 26 || charClass(top[1]) >= 26 {
 		return false
 	}
 	suffix, listed := publicsuffix.PublicSuffix(event.String(n.sub))

@@ -71,6 +71,8 @@ func writeHost(w *state.Writer, h *host) {
 			w.U16(l.questions[s])
 			w.U16(l.answers[s])
 		}
+		w.U16(l.answerBytes)
+		w.U32(l.lastAnswer)
 		w.Bool(l.ignored)
 	}
 }
@@ -95,7 +97,7 @@ func readHost(r *state.Reader, h *host) {
 		for s := range numSensors {
 			l.questions[s], l.answers[s] = r.U16(), r.U16()
 		}
-		l.ignored = r.Bool()
+		l.answerBytes, l.lastAnswer, l.ignored = r.U16(), r.U32(), r.Bool()
 		h.lights = append(h.lights, l)
 	}
 	r.End()
@@ -146,7 +148,7 @@ func writeCandidate(w *state.Writer, c *candidate) {
 	}
 	w.I64(c.decayed)
 	w.U16(c.longest)
-	w.U64(c.lastAnswer)
+	w.U32(c.lastAnswer)
 	w.U8(c.next)
 	for i := range c.slots {
 		s := &c.slots[i]
@@ -182,7 +184,7 @@ func readCandidate(r *state.Reader, c *candidate) {
 	for i := range c.chars {
 		c.chars[i] = count(r)
 	}
-	c.decayed, c.longest, c.lastAnswer, c.next = r.I64(), r.U16(), r.U64(), r.U8()
+	c.decayed, c.longest, c.lastAnswer, c.next = r.I64(), r.U16(), r.U32(), r.U8()
 	if c.next >= numSlots || c.decayed > math.MaxInt64/hour || c.decayed < math.MinInt64/hour {
 		r.Err = state.ErrRecord
 	}

@@ -57,9 +57,9 @@ var services = []string{
 	"sophosxl.net",             // reputation of files and addresses
 	"sorbs.net",                // block list
 	"spamcop.net",              // block list
+	"spameatingmonkey.net",     // block list
 	"spamhaus.net",             // block list
 	"spamhaus.org",             // block list
-	"spameatingmonkey.net",     // block list
 	"spfbl.net",                // reputation of senders
 	"steamcontent.com",         // caches
 	"support-intelligence.net", // block list

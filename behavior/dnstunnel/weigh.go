@@ -163,7 +163,10 @@ func (cfg *Config) weigh(m *measures) (t terms) {
 		t[termRank] = min(0.5*math.Log10(m.rank)-4, -0.5)
 	}
 	if !suspect(event.Class(m.class)) {
-		t[termClass] = -3
+		t[termClass] = -1 // anybody can call himself so
+		if m.hosts > 2 || m.rank > 0 {
+			t[termClass] = -3
+		}
 	}
 	t[termServer] = 2*m.direct - 1.5*m.resolver
 	return t
