@@ -61,7 +61,7 @@ var detectors = map[string]map[string]field{
 		"answered_targets": {kind: list},  // such as 10.0.0.7:445/tcp
 	},
 	"dns_tunnel": {
-		"kind": {kind: text, values: []string{"tunnel", "slow", "shared", "resolver"}},
+		"kind": {kind: text, values: []string{"fast", "slow", "shared", "resolver"}},
 
 		"queries":           {kind: number},
 		"subnames":          {kind: number}, // different names below the domain, new to the host

@@ -35,7 +35,7 @@ func TestRecordedTunnels(t *testing.T) {
 			t.Fatalf("%s: %d reports, want the first and the last of one tunnel", file, len(obs))
 		}
 		o := &obs[0]
-		if o.Source.Addr.String() != source || o.Query != "ggy666.tk" || scenario.Text(o, "kind") != "tunnel" || scenario.Number(o, "direct") != direct {
+		if o.Source.Addr.String() != source || o.Query != "ggy666.tk" || scenario.Text(o, "kind") != "fast" || scenario.Number(o, "direct") != direct {
 			t.Errorf("%s: %s", file, o.Reason)
 		}
 		if n := scenario.Number(o, "queries_at_detection"); n > 20 {
@@ -139,26 +139,26 @@ func TestKinds(t *testing.T) {
 		}
 	}
 	for _, kind := range []string{"TXT", "NULL", "CNAME", "MX", "SRV"} {
-		f("tunnel", 20, func(l *log) { l.tunnel(60, 1, "t.evil.example", kind, 50) })
+		f("fast", 20, func(l *log) { l.tunnel(60, 1, "t.evil.example", kind, 50) })
 	}
-	f("tunnel", 30, func(l *log) { l.tunnel(60, 1, "t.evil.example", "A", 100) })
-	f("tunnel", 20, func(l *log) { // hexadecimal
+	f("fast", 30, func(l *log) { l.tunnel(60, 1, "t.evil.example", "A", 100) })
+	f("fast", 20, func(l *log) { // hexadecimal
 		for range 40 {
 			l.ask(1, l.data(hexLower, 60)+".evil.example", "TXT", "x")
 		}
 	})
-	f("tunnel", 10, func(l *log) { // bytes that no host's name has
+	f("fast", 10, func(l *log) { // bytes that no host's name has
 		for i := range 40 {
 			l.ask(1, fmt.Sprintf(`z%d\xbe\xc0\xff\xd0%s\xe9.evil.example`, i, l.data(base32Lower, 30)), "NULL", "x")
 		}
 	})
-	f("tunnel", 400, func(l *log) { // words, and much of them
+	f("fast", 400, func(l *log) { // words, and much of them
 		words := []string{"the", "quick", "report", "of", "salaries", "for", "next", "year", "is", "attached"}
 		for i := range 2000 {
 			l.ask(1, fmt.Sprintf("%s-%s-%s-%s.%s-%s-%s%d.evil.example", words[i%10], words[i/10%10], words[i/100%10], words[(i+3)%10], words[(i+5)%10], words[(i+7)%10], words[i/3%10], i%7), "TXT", "ok")
 		}
 	})
-	f("tunnel", 12, func(l *log) { // straight to the intruder's own server, by address
+	f("fast", 12, func(l *log) { // straight to the intruder's own server, by address
 		for range 40 {
 			l.ask(1, l.data(base32Lower, 30)+".evil.example", "TXT", "x").server = "198.18.0.9"
 		}
@@ -309,12 +309,12 @@ func TestPopulation(t *testing.T) {
 			t.Errorf("%s: %q, want %q", what, got, want)
 		}
 	}
-	f("one host of many asks", event.Known{Hosts: 100, OfDomain: event.Use{Hosts: 1}}, "tunnel")
+	f("one host of many asks", event.Known{Hosts: 100, OfDomain: event.Use{Hosts: 1}}, "fast")
 	f("half of all hosts ask", event.Known{Hosts: 100, OfDomain: event.Use{Hosts: 50}}, "")
 	f("a popular domain", event.Known{Hosts: 100, Rank: 900}, "")
 	f("a telemetry domain", event.Known{Hosts: 100, OfDomain: event.Use{Hosts: 3}, Class: event.ClassTelemetry}, "")
 	f("one that only calls itself so", event.Known{Hosts: 100, OfDomain: event.Use{Hosts: 1}, Class: event.ClassTelemetry}, "slow")
-	f("names are asked of name servers", event.Known{Hosts: 100, OfDomain: event.Use{Hosts: 1}, Class: event.ClassName}, "tunnel")
+	f("names are asked of name servers", event.Known{Hosts: 100, OfDomain: event.Use{Hosts: 1}, Class: event.ClassName}, "fast")
 }
 
 // A tunnel through a domain that many use is found by what it carries.

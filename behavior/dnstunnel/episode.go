@@ -154,7 +154,7 @@ func (e *episode) kind() string {
 	case e.detected-e.start >= slowAfter:
 		return "slow"
 	}
-	return "tunnel"
+	return "fast"
 }
 
 // observation makes the case.
@@ -257,7 +257,7 @@ func (c *candidate) risk() float64 {
 	e := c.episode
 	risk := 55 + 8*math.Log10(max(c.bytesOut(), 1)/1000)
 	switch e.kind() {
-	case "tunnel":
+	case "fast":
 		risk += 10
 	case "shared":
 		risk -= 15
