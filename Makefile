@@ -6,15 +6,19 @@ BUILD  := build
 FUZZTIME ?= 30m
 FUZZPROCS ?= 2
 
-.PHONY: all build test lint unit race poison example bench bench-peers eval fuzz clean
+.PHONY: all build deps test lint unit race poison example bench bench-peers eval fuzz clean
 
 all: build
 
 build:
 	$(GO) build -trimpath -o $(BUILD)/tidewatch ./cmd/tidewatch
 
+# What the tests need beside Go: the race detector needs a C compiler.
+deps:
+	@command -v $${CC:-cc} >/dev/null || { echo "installing a C compiler"; apt-get update -q && apt-get install -qy --no-install-recommends gcc libc6-dev; }
+
 # What must hold before a change lands.
-test: lint unit race poison example
+test: deps lint unit race poison example
 
 lint:
 	@files=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$files" || { echo "gofmt would change:"; echo "$$files"; exit 1; }

@@ -3,6 +3,7 @@
 package event
 
 import (
+	"math/bits"
 	"net/netip"
 	"unsafe"
 )
@@ -128,21 +129,16 @@ func String(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b))
 // same in every process and release, since stored state is keyed by it.
 func HashAddr(a netip.Addr, vlan, inner uint16) uint64 {
 	b := a.As16()
-	return mix2(mix2(le64(b[8:]), le64(b[:8])), uint64(vlan)<<16|uint64(inner))
+	return Mix(Mix(le64(b[8:]), le64(b[:8])), uint64(vlan)<<16|uint64(inner))
 }
 
-// mix2 hashes two words: the finaliser of MurmurHash3 (Appleby, public domain)
-// over the first, with the second added in between, twice.
-func mix2(a, b uint64) uint64 {
-	return fmix(fmix(a+0x9e3779b97f4a7c15) ^ b)
-}
-
-func fmix(h uint64) uint64 {
-	h ^= h >> 33
-	h *= 0xff51afd7ed558ccd
-	h ^= h >> 33
-	h *= 0xc4ceb9fe1a85ec53
-	return h ^ h>>33
+// Mix hashes two words into one: the product of 64 by 64 bits, folded, of wyhash
+// (Wang Yi, public domain) with two of its constants. It is not proof against those
+// who look for collisions: what is keyed by it is bounded.
+func Mix(a, b uint64) uint64 {
+	hi, lo := bits.Mul64(a^0xa0761d6478bd642f, b^0xe7037ed1a0b428db)
+	hi, lo = bits.Mul64(hi^0x8ebc6af09c88c6e3, lo^0x589965cc75374cc3)
+	return hi ^ lo
 }
 
 func le64(b []byte) uint64 {
@@ -160,5 +156,5 @@ func HashConn(e *Event) uint64 {
 	if p.swap(e) {
 		a, b, pa, pb = b, a, pb, pa
 	}
-	return mix2(mix2(HashAddr(a, 0, 0), HashAddr(b, 0, 0)), uint64(pa)<<32|uint64(pb)<<16|uint64(e.Proto))
+	return Mix(Mix(HashAddr(a, 0, 0), HashAddr(b, 0, 0)), uint64(pa)<<32|uint64(pb)<<16|uint64(e.Proto))
 }

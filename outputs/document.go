@@ -6,7 +6,9 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"tidewatch/event"
@@ -55,9 +57,9 @@ func (w *object) event(f *event.Finding, ingested int64) {
 	w.text("id", f.ID)
 	w.time("start", f.Start)
 	w.time("end", f.End)
-	w.number("duration", float64(max(f.End-f.Start, 0)))
+	w.whole("duration", uint64(max(f.End-f.Start, 0)))
 	w.text("action", f.Detector)
-	w.number("severity", float64(f.Rule.Severity))
+	w.whole("severity", uint64(f.Rule.Severity))
 	w.number("risk_score", f.Risk)
 	w.number("risk_score_norm", f.Risk)
 	w.text("reason", f.Reason)
@@ -82,28 +84,34 @@ func (w *object) threat(ts []event.Technique) {
 	if len(ts) == 0 {
 		return
 	}
-	var tacticID, tacticName, id, name, subID, subName []string
-	add := func(ids, names *[]string, i, n string) {
-		if !slices.Contains(*ids, i) {
-			*ids, *names = append(*ids, i), append(*names, n)
-		}
-	}
+	var tactics, techniques, subs names
 	for _, t := range ts {
-		add(&id, &name, t.ID, t.Name)
+		techniques.add(t.ID, t.Name, "https://attack.mitre.org/techniques/"+t.ID+"/")
 		if t.SubID != "" {
-			add(&subID, &subName, t.SubID, t.SubName)
+			subs.add(t.SubID, t.SubName, "https://attack.mitre.org/techniques/"+strings.ReplaceAll(t.SubID, ".", "/")+"/")
 		}
 		for _, a := range t.Tactics {
-			add(&tacticID, &tacticName, a.ID, a.Name)
+			tactics.add(a.ID, a.Name, "https://attack.mitre.org/tactics/"+a.ID+"/")
 		}
 	}
 	w.open("threat").text("framework", "MITRE ATT&CK")
-	w.open("tactic").texts("id", tacticID).texts("name", tacticName).close()
-	w.open("technique").texts("id", id).texts("name", name)
-	if len(subID) > 0 {
-		w.open("subtechnique").texts("id", subID).texts("name", subName).close()
-	}
+	w.open("tactic").names(&tactics).close()
+	w.open("technique").names(&techniques)
+	w.open("subtechnique").names(&subs).close()
 	w.close().close()
+}
+
+// names are parallel lists without repetition.
+type names struct{ id, name, reference []string }
+
+func (n *names) add(id, name, reference string) {
+	if !slices.Contains(n.id, id) {
+		n.id, n.name, n.reference = append(n.id, id), append(n.name, name), append(n.reference, reference)
+	}
+}
+
+func (w *object) names(n *names) *object {
+	return w.texts("id", n.id).texts("name", n.name).texts("reference", n.reference)
 }
 
 func (w *object) endpoint(name string, e *event.Endpoint) {
@@ -115,14 +123,14 @@ func (w *object) endpoint(name string, e *event.Endpoint) {
 		w.text("address", e.Addr.String()).text("ip", e.Addr.String())
 	}
 	if e.HasPort {
-		w.number("port", float64(e.Port))
+		w.whole("port", uint64(e.Port))
 	}
 	w.text("domain", e.Domain)
 	if e.Bytes > 0 {
-		w.number("bytes", float64(e.Bytes))
+		w.whole("bytes", e.Bytes)
 	}
 	if e.Packets > 0 {
-		w.number("packets", float64(e.Packets))
+		w.whole("packets", e.Packets)
 	}
 	w.close()
 }
@@ -139,21 +147,28 @@ func (w *object) network(f *event.Finding) {
 	w.close()
 }
 
+// related writes everything that the document names once more, each once, for
+// those who search.
 func (w *object) related(f *event.Finding) {
-	var ips []string
-	for _, a := range f.Related {
-		if s := a.String(); !slices.Contains(ips, s) {
-			ips = append(ips, s)
+	var ips, hosts []string
+	for _, a := range append([]netip.Addr{f.Source.Addr, f.Destination.Addr}, f.Related...) {
+		if a.IsValid() && !slices.Contains(ips, a.String()) {
+			ips = append(ips, a.String())
 		}
 	}
-	w.open("related").texts("ip", ips).texts("hosts", f.Hosts).close()
+	for _, h := range append([]string{f.Source.Domain, f.Destination.Domain, f.Query}, f.Hosts...) {
+		if h != "" && !slices.Contains(hosts, h) {
+			hosts = append(hosts, h)
+		}
+	}
+	w.open("related").texts("ip", ips).texts("hosts", hosts).close()
 }
 
 // own writes the fields of tidewatch's own namespace.
 func (w *object) own(f *event.Finding) {
 	w.open("tidewatch")
 	w.open("subject").text("type", f.Subject.Type).text("value", f.Subject.Value).close()
-	w.open("episode").text("id", f.Episode).number("revision", float64(f.Revision)).bool("open", f.Open).close()
+	w.open("episode").text("id", f.Episode).whole("revision", uint64(max(f.Revision, 0))).bool("open", f.Open).close()
 	w.number("score", f.Score)
 	w.list("evidence")
 	for i := range f.Evidence {
@@ -166,7 +181,7 @@ func (w *object) own(f *event.Finding) {
 	if f.Baseline.Since != 0 {
 		w.time("since", f.Baseline.Since)
 	}
-	w.number("observations", float64(f.Baseline.Observations)).text("text", f.Baseline.Text).close()
+	w.whole("observations", f.Baseline.Observations).text("text", f.Baseline.Text).close()
 	w.list("sample")
 	for i := range f.Sample {
 		w.sample(&f.Sample[i])
@@ -195,13 +210,13 @@ func (w *object) sample(s *event.Sample) {
 	w.open("").text("uid", s.UID).time("time", s.Time).number("duration_seconds", float64(s.Duration)/1e9)
 	w.addrPort("source", s.Orig)
 	w.addrPort("destination", s.Resp)
-	w.number("source_bytes", float64(s.OrigBytes)).number("destination_bytes", float64(s.RespBytes))
+	w.whole("source_bytes", s.OrigBytes).whole("destination_bytes", s.RespBytes)
 	w.text("state", s.State).close()
 }
 
 func (w *object) addrPort(name string, a netip.AddrPort) {
 	if a.Addr().IsValid() {
-		w.open(name).text("ip", a.Addr().String()).number("port", float64(a.Port())).close()
+		w.open(name).text("ip", a.Addr().String()).whole("port", uint64(a.Port())).close()
 	}
 }
 
@@ -283,6 +298,13 @@ func (w *object) bool(name string, v bool) *object {
 	return w
 }
 
+// whole writes a number of the schema's type long, as far as that goes.
+func (w *object) whole(name string, v uint64) *object {
+	w.key(name)
+	w.b = strconv.AppendUint(w.b, min(v, math.MaxInt64), 10)
+	return w
+}
+
 // number writes v, without an exponent where it is whole. What JSON has no number
 // for is left out.
 func (w *object) number(name string, v float64) *object {
@@ -308,25 +330,42 @@ func (w *object) time(name string, ns int64) *object {
 
 const hexDigits = "0123456789abcdef"
 
-// appendString appends s as a JSON string.
+// appendString appends s as a JSON string. What a terminal would not show, it
+// writes as \u escapes: documents go to terminals too.
 func appendString(b []byte, s string) []byte {
 	b = append(b, '"')
 	for i := 0; i < len(s); {
 		c := s[i]
+		if c >= utf8.RuneSelf {
+			r, n := utf8.DecodeRuneInString(s[i:]) // U+FFFD for what is not UTF-8
+			b = appendRune(b, r)
+			i += n
+			continue
+		}
 		switch {
 		case c == '"' || c == '\\':
 			b = append(b, '\\', c)
 		case c < 0x20 || c == 0x7f:
-			b = append(b, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
-		case c < utf8.RuneSelf:
-			b = append(b, c)
+			b = appendEscape(b, rune(c))
 		default:
-			r, n := utf8.DecodeRuneInString(s[i:])
-			b = utf8.AppendRune(b, r) // U+FFFD for what is not UTF-8
-			i += n
-			continue
+			b = append(b, c)
 		}
 		i++
 	}
 	return append(b, '"')
+}
+
+func appendRune(b []byte, r rune) []byte {
+	if visible(r) {
+		return utf8.AppendRune(b, r)
+	}
+	if high, low := utf16.EncodeRune(r); high != utf8.RuneError {
+		return appendEscape(appendEscape(b, high), low)
+	}
+	return appendEscape(b, r)
+}
+
+// appendEscape appends a UTF-16 code unit.
+func appendEscape(b []byte, unit rune) []byte {
+	return append(b, '\\', 'u', hexDigits[unit>>12&15], hexDigits[unit>>8&15], hexDigits[unit>>4&15], hexDigits[unit&15])
 }
