@@ -116,6 +116,38 @@ var detectors = map[string]map[string]field{
 		"disputed":    {kind: truth}, // the sensor's counts contradict each other
 		"addresses":   {kind: list},  // of a split upload
 	},
+	"dns_tunnel": {
+		"kind": {kind: text, values: []string{"fast", "slow", "shared", "resolver"}},
+
+		"queries":           {kind: number},
+		"subnames":          {kind: number}, // different names below the domain, new to the host
+		"subname_bytes":     {kind: number}, // of them, without the domain
+		"subname_bytes_1h":  {kind: number}, // the most within an hour
+		"subname_bytes_24h": {kind: number}, // the most within a day
+		"novelty":           {kind: number}, // new names a query, 0 to 1
+		"mean_name":         {kind: number}, // bytes before the domain
+		"mean_label":        {kind: number}, // bytes
+		"longest_label":     {kind: number}, // bytes
+		"entropy":           {kind: number}, // bits a character
+		"encoded":           {kind: number}, // encoded data against a host's name, nats a character
+		"nxdomain_share":    {kind: number}, // of the answers, 0 to 1
+		"answer_bytes":      {kind: number}, // of all answers
+		"answer_ttl":        {kind: number}, // seconds, mean
+		"bytes_out":         {kind: number}, // an estimate of what was sent
+		"prevalence":        {kind: number}, // share of the hosts that ask for the domain
+		"hosts":             {kind: number}, // that do
+		"rank":              {kind: number}, // of the domain among popular ones, 0: none
+		"log_odds":          {kind: number}, // natural logarithm
+		"duration_seconds":  {kind: number},
+
+		"time_to_detect_seconds": {kind: number},
+		"queries_at_detection":   {kind: number},
+
+		"resolver": {kind: address}, // that is asked, if it is one
+		"direct":   {kind: truth},   // a server outside is asked, and about this domain only
+		"types":    {kind: list},    // of queries, such as TXT
+		"examples": {kind: list},    // names
+	},
 }
 
 // detectorNames returns the names of the detectors, sorted.

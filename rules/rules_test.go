@@ -223,3 +223,17 @@ func TestOneFindingAnUpload(t *testing.T) {
 		}
 	}
 }
+
+// TestOneFindingATunnel judges tunnels of every kind: each gives one finding.
+func TestOneFindingATunnel(t *testing.T) {
+	set, err := Load(Builtin())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, kind := range detectors["dns_tunnel"]["kind"].values {
+		o := &event.Observation{Detector: "dns_tunnel", Features: []event.Feature{event.Text("kind", kind)}}
+		if fs := set.Judge(o, nil); len(fs) != 1 || (fs[0].Rule.Severity == event.SeverityHigh) != (kind == "fast") {
+			t.Errorf("%s: %d findings, want 1, high for a fast one alone\n%s", kind, len(fs), told(fs))
+		}
+	}
+}
