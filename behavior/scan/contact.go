@@ -11,12 +11,12 @@ import (
 type contact struct {
 	time    int64
 	dst     netip.Addr
-	port    uint16 // ICMP: the type
+	port    uint16 // 0 of ICMP, where only echo requests have an outcome
 	proto   event.Proto
 	outcome event.Outcome
 	local   bool // the destination is
-	newHost bool // the source had not tried the host before
-	unknown bool // the host had never answered the source
+	unknown bool // the host had never served the source
+	fresh   bool // nor had it been tried, other than by a ping that it answered
 	// What a finding shows of the record, for contacts that failed.
 	uid   string
 	orig  uint16 // the source's port
@@ -24,6 +24,59 @@ type contact struct {
 }
 
 func (c *contact) failed() bool { return c.outcome != event.OutcomeAnswered }
+
+// charge is what a source is charged with once a contact has failed.
+type charge uint8
+
+const (
+	noCharge      charge = iota
+	chargePorts          // many ports of one host
+	chargeBlock          // several ports of several hosts
+	chargeService        // one port of many hosts
+	chargeRealm          // many hosts
+)
+
+// charge says which case a contact that failed completes against its source.
+func (d *Detector) charge(s *source, c *contact) charge {
+	switch {
+	case d.triesPorts(s, c):
+		return chargePorts
+	case d.triesBlock(s, c):
+		return chargeBlock
+	case d.accepts(s.walkOf(chargeService, c), d.share(c), c.time):
+		return chargeService
+	case d.accepts(s.walkOf(chargeRealm, c), d.cfg.FailureShare, c.time):
+		return chargeRealm
+	}
+	return noCharge
+}
+
+// walkOf returns the walk that a charge rests on, or nil if it rests on none.
+func (s *source) walkOf(k charge, c *contact) *walk {
+	switch k {
+	case chargeService:
+		if w := s.serviceWalk(c); w != nil {
+			return &w.walk
+		}
+	case chargeRealm:
+		return &s.walks[c.realm()]
+	}
+	return nil
+}
+
+// supports reports whether an earlier contact r that failed belongs to the charge
+// which c completes.
+func (s *source) supports(r, c *contact, k charge) bool {
+	switch k {
+	case chargePorts:
+		return r.dst == c.dst && c.time-r.time <= day
+	case chargeBlock:
+		return s.inBlock(r, c)
+	case chargeService:
+		return r.fresh && r.service() == c.service() && r.time >= s.walkOf(k, c).from
+	}
+	return r.realm() == c.realm() && r.time >= s.walkOf(k, c).from
+}
 
 // triesPorts reports whether the source has failed at many ports of c's host.
 func (d *Detector) triesPorts(s *source, c *contact) bool {
@@ -60,17 +113,16 @@ func (d *Detector) triesPorts(s *source, c *contact) bool {
 }
 
 // triesBlock reports whether the source has failed at several ports of several
-// hosts that never answered it: too few of either for the tests above, but many
-// together.
+// hosts: too few of either for the tests above, but many together.
 func (d *Detector) triesBlock(s *source, c *contact) bool {
 	var ports [4]uint16 // as many as make a block
-	n, np, hosts := 0, 0, 1
+	failed, np, hosts := 0, 0, 1
 	for i := range s.recent {
 		r := &s.recent[i]
-		if !c.inBlock(r) {
+		if !s.inBlock(r, c) {
 			continue
 		}
-		n++
+		failed++
 		if r.dst != c.dst {
 			hosts = 2
 		}
@@ -79,15 +131,42 @@ func (d *Detector) triesBlock(s *source, c *contact) bool {
 			np++
 		}
 	}
+	if failed < d.cfg.BlockContacts || np < len(ports) || hosts < 2 {
+		return false
+	}
+	answered := 0
 	for i := range s.oks {
-		if s.oks[i].realm() == c.realm() && c.time-s.oks[i].time <= hour {
-			n--
+		if r := &s.oks[i]; s.inBlock(r, c) && s.failedBeside(r) {
+			answered++
 		}
 	}
-	return n >= d.cfg.BlockContacts && np == len(ports) && hosts == 2
+	return float64(failed) >= d.share(c)*float64(failed+answered)
 }
 
-// inBlock reports whether an earlier contact can belong to one block with c.
-func (c *contact) inBlock(r *contact) bool {
-	return r.unknown && r.realm() == c.realm() && !r.proto.IsICMP() && c.time-r.time <= hour
+// inBlock reports whether an earlier contact r can belong to one block with c: peers
+// that the source had an hour ago are left out.
+func (s *source) inBlock(r, c *contact) bool {
+	return r.realm() == c.realm() && !r.proto.IsICMP() && c.time-r.time <= hour &&
+		(r.unknown || s.metSince(r.dst, c.time-hour))
+}
+
+// metSince reports whether a host has served the source for the first time since then.
+func (s *source) metSince(host netip.Addr, then int64) bool {
+	for i := range s.oks {
+		if r := &s.oks[i]; r.dst == host && r.unknown && r.time >= then {
+			return true
+		}
+	}
+	return false
+}
+
+// failedBeside reports whether the source failed at the port or at the host of a
+// contact that was answered.
+func (s *source) failedBeside(c *contact) bool {
+	for i := range s.recent {
+		if r := &s.recent[i]; r.service() == c.service() || r.dst == c.dst {
+			return true
+		}
+	}
+	return false
 }

@@ -27,9 +27,12 @@ type Config struct {
 
 	MinHosts     int     // hosts that must have failed in the walk, 2 to 30
 	FailureShare float64 // of the hosts in the walk that must have failed, 0 to 1
-	Ports5m      int     // failed ports of one host within 5 minutes, 2 to 30
-	Ports1h      int     // the same within an hour, 2 to 30
-	Ports24h     int     // the same within a day, 2 to 30
+	// InsideShare is the same of hosts inside that were tried for one port, and of
+	// the contacts of a block there, 0 to 1.
+	InsideShare float64
+	Ports5m     int // failed ports of one host within 5 minutes, 2 to 30
+	Ports1h     int // the same within an hour, 2 to 30
+	Ports24h    int // the same within a day, 2 to 30
 	// BlockContacts is how many failed contacts with at least two hosts and four
 	// ports make a block within an hour, 5 to 30.
 	BlockContacts int
@@ -45,7 +48,7 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		Theta0: 0.8, Theta1: 0.2, Alpha: 0.01, Beta: 0.99,
-		MinHosts: 7, FailureShare: 0.75,
+		MinHosts: 7, FailureShare: 0.75, InsideShare: 0.6,
 		Ports5m: 8, Ports1h: 10, Ports24h: 25, BlockContacts: 10,
 		MinSources: 30, Idle: 30 * time.Minute,
 		MaxSources: 100_000, MaxTargets: 20_000,
@@ -118,11 +121,12 @@ func New(cfg Config, shards int) *Detector {
 	}
 }
 
-// Salts tell the three things apart that a source's Seen remembers.
+// Salts tell the things apart that a source's Seen remembers.
 const (
-	saltHost    = 0x9e3779b97f4a7c15
-	saltAnswer  = 0xc2b2ae3d27d4eb4f
-	saltContact = 0x165667b19e3779f9
+	saltHost    = 0x9e3779b97f4a7c15 // a host that was tried
+	saltEcho    = 0x2545f4914f6cdd1d // that answered a ping
+	saltServe   = 0xc2b2ae3d27d4eb4f // that answered anything else
+	saltContact = 0x165667b19e3779f9 // a port of a host
 )
 
 // spread mixes a hash with a salt (the finaliser of SplitMix64, Steele et al. 2014).

@@ -12,12 +12,13 @@ import (
 // source is a host that opens connections.
 type source struct {
 	entity
-	seen   sketch.Seen // hosts, hosts that answered, and contacts
-	walks  [numRealms]walk
-	hosts  int // that ever answered: what is normal for this source
-	recent []contact
-	oks    []contact
-	scan   *episode
+	seen     sketch.Seen // hosts, hosts that served it, and contacts
+	walks    [numRealms]walk
+	services []serviceWalk // at most numServices
+	hosts    int           // that ever served it: what is normal for this source
+	recent   []contact     // that failed
+	oks      []contact     // that were answered
+	scan     *episode
 }
 
 // observeSource takes a connection as one of its originator.
@@ -137,17 +138,10 @@ func (d *Detector) contact(s *source, host uint64, c *contact, ev *event.Event, 
 		s.scan.add(c, ev)
 		return dst
 	}
-	if !c.failed() {
-		return dst
-	}
-	switch {
-	case d.triesPorts(s, c):
-		return d.openScan(s, c, ev, func(r *contact) bool { return r.dst == c.dst && c.time-r.time <= day }, dst)
-	case d.triesBlock(s, c):
-		return d.openScan(s, c, ev, c.inBlock, dst)
-	case d.walksLikeScanner(&s.walks[c.realm()], c.time):
-		w := s.walks[c.realm()]
-		return d.openScan(s, c, ev, func(r *contact) bool { return r.realm() == c.realm() && r.time >= w.from }, dst)
+	if c.failed() {
+		if k := d.charge(s, c); k != noCharge {
+			return d.openScan(s, c, ev, k, dst)
+		}
 	}
 	return dst
 }
@@ -156,13 +150,22 @@ func (d *Detector) contact(s *source, host uint64, c *contact, ev *event.Event, 
 // contact is the first of its kind and says something. ev is its record, or nil
 // if that is gone.
 func (d *Detector) remember(s *source, host uint64, c *contact, ev *event.Event) bool {
-	known := spread(host, saltAnswer)
 	if !s.seen.Add(spread(host, saltContact+uint64(c.port)<<16+uint64(c.proto))) {
 		return false
 	}
 	d.touch(s)
-	c.newHost = s.seen.Add(spread(host, saltHost))
-	c.unknown = !s.seen.Has(known)
+	echoed, served := spread(host, saltEcho), spread(host, saltServe)
+	newHost := s.seen.Add(spread(host, saltHost))
+	c.unknown = !s.seen.Has(served)
+	c.fresh = newHost || c.unknown && s.seen.Has(echoed)
+	if s.scan == nil {
+		if newHost {
+			d.step(&s.walks[c.realm()], c)
+		}
+		if c.fresh && c.realm() != realmWeb { // whose walk is one of two ports
+			d.stepService(s, c)
+		}
+	}
 	if c.failed() {
 		if ev != nil {
 			c.uid, c.orig = event.Clone(ev.UID), ev.Orig.Port
@@ -170,19 +173,15 @@ func (d *Detector) remember(s *source, host uint64, c *contact, ev *event.Event)
 				c.state = ev.Conn.State
 			}
 		}
-		if s.scan == nil && c.newHost {
-			d.step(&s.walks[c.realm()], c.time, true)
-		}
 		s.recent = ring(s.recent, *c, recentSize)
 		return true
 	}
-	if s.seen.Add(known) {
+	if c.proto.IsICMP() { // a host that only answers pings is no peer yet
+		s.seen.Add(echoed)
+	} else if s.seen.Add(served) {
 		s.hosts++
-		if s.scan == nil && c.newHost {
-			d.step(&s.walks[c.realm()], c.time, false)
-		}
 	}
-	if len(s.recent) > 0 {
+	if c.local && c.unknown || s.failedBeside(c) {
 		s.oks = ring(s.oks, *c, answeredSize)
 	}
 	return true
@@ -204,21 +203,24 @@ func ring(r []contact, c contact, size int) []contact {
 	return r
 }
 
-// openScan says that a source is scanning, from those of its contacts that belong
-// to the case.
-func (d *Detector) openScan(s *source, c *contact, ev *event.Event, belongs func(*contact) bool, dst []event.Observation) []event.Observation {
+// openScan says that a source is scanning, from those of its contacts that support
+// the charge, which c completes.
+func (d *Detector) openScan(s *source, c *contact, ev *event.Event, k charge, dst []event.Observation) []event.Observation {
 	evidence := make([]contact, 0, recentSize)
 	for i := range s.recent {
-		if belongs(&s.recent[i]) {
+		if s.supports(&s.recent[i], c, k) {
 			evidence = append(evidence, s.recent[i])
 		}
+	}
+	if len(evidence) == 0 { // a record that came late, from before the walk
+		return dst
 	}
 	slices.SortStableFunc(evidence, func(a, b contact) int { return cmp.Compare(a.time, b.time) })
 	e := newEpisode(s, evidence[0].time, c.time)
 	e.realm = c.realm()
 	for i := range evidence {
 		r := &evidence[i]
-		if r.time == c.time && r.dst == c.dst && r.port == c.port {
+		if r.time == c.time && r.dst == c.dst && r.service() == c.service() {
 			e.add(r, ev)
 		} else {
 			e.add(r, nil)
@@ -230,7 +232,10 @@ func (d *Detector) openScan(s *source, c *contact, ev *event.Event, belongs func
 		}
 	}
 	e.failedAtDetection = e.failed
-	e.walk = max(s.walks[e.realm].ratio, d.up*float64(len(evidence)))
+	e.walk = d.up * float64(len(evidence))
+	if w := s.walkOf(k, c); w != nil {
+		e.walk = max(e.walk, w.ratio)
+	}
 	s.scan = e
 	d.open = append(d.open, s)
 	return append(dst, s.observation(d, e, true))
@@ -242,7 +247,7 @@ func (d *Detector) closeScan(s *source, dst []event.Observation) []event.Observa
 	e.revision++
 	dst = append(dst, s.observation(d, e, false))
 	s.scan = nil
-	s.walks = [numRealms]walk{}
+	s.walks, s.services = [numRealms]walk{}, nil
 	s.recent, s.oks = nil, nil
 	if i := slices.Index(d.open, s); i >= 0 {
 		d.open = slices.Delete(d.open, i, i+1)
