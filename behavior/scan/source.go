@@ -167,12 +167,7 @@ func (d *Detector) remember(s *source, host uint64, c *contact, ev *event.Event)
 		}
 	}
 	if c.failed() {
-		if ev != nil {
-			c.uid, c.orig = event.Clone(ev.UID), ev.Orig.Port
-			if ev.Conn != nil {
-				c.state = ev.Conn.State
-			}
-		}
+		c.keep(ev)
 		s.recent = ring(s.recent, *c, recentSize)
 		return true
 	}
@@ -182,6 +177,7 @@ func (d *Detector) remember(s *source, host uint64, c *contact, ev *event.Event)
 		s.hosts++
 	}
 	if c.local && c.unknown || s.failedBeside(c) {
+		c.keep(ev)
 		s.oks = ring(s.oks, *c, answeredSize)
 	}
 	return true

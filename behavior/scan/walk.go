@@ -1,26 +1,5 @@
 package scan
 
-import "tidewatch/event"
-
-// A source has a walk for each realm, so that what goes well in one does not hide
-// what fails in another: a user's browsing, a search of the office network.
-const (
-	realmInside = iota
-	realmWeb    // ports 80 and 443 outside
-	realmOutside
-	numRealms
-)
-
-func (c *contact) realm() int {
-	switch {
-	case c.local:
-		return realmInside
-	case c.port == 80 || c.port == 443:
-		return realmWeb
-	}
-	return realmOutside
-}
-
 // walk is a Threshold Random Walk over first contacts with hosts.
 type walk struct {
 	ratio    float64 // log-likelihood ratio: scanner against harmless host
@@ -30,16 +9,6 @@ type walk struct {
 }
 
 func (w *walk) empty() bool { return w.failed+w.answered == 0 }
-
-// service is what a horizontal scan looks for: a port, or an echo, on one side of
-// the border.
-type service struct {
-	port  uint16
-	proto event.Proto
-	local bool
-}
-
-func (c *contact) service() service { return service{c.port, c.proto, c.local} }
 
 // numServices is for how many services a source has a walk of its own.
 const numServices = 8
