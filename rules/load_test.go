@@ -202,8 +202,10 @@ func TestSettingsAreTheDetectors(t *testing.T) {
 		}
 	}
 	c := behavior.DefaultConfig().Scan
-	f("scan", c, fmt.Sprintf("theta0 = %v\ntheta1 = %v\nalpha = %v\nbeta = %v\nfailure_share = %v\nmin_hosts = %d\nports_5m = %d\nports_1h = %d\nports_24h = %d\nblock_contacts = %d\nmin_sources = %d\nmax_sources = %d\nmax_targets = %d\nidle = %q\n",
-		c.Theta0, c.Theta1, c.Alpha, c.Beta, c.FailureShare, c.MinHosts, c.Ports5m, c.Ports1h, c.Ports24h, c.BlockContacts, c.MinSources, c.MaxSources, c.MaxTargets, brief(c.Idle)))
+	f("scan", c, fmt.Sprintf("theta0 = %v\ntheta1 = %v\nalpha = %v\nbeta = %v\nfailure_share = %v\ninside_share = %v\nmin_hosts = %d\nports_5m = %d\nports_1h = %d\nports_24h = %d\nblock_contacts = %d\nmin_sources = %d\nmax_sources = %d\nmax_targets = %d\nidle = %q\n",
+		c.Theta0, c.Theta1, c.Alpha, c.Beta, c.FailureShare, c.InsideShare, c.MinHosts, c.Ports5m, c.Ports1h, c.Ports24h, c.BlockContacts, c.MinSources, c.MaxSources, c.MaxTargets, brief(c.Idle)))
+	b := behavior.DefaultConfig().Beacon
+	f("beacon", b, fmt.Sprintf("min_contacts = %d\nmin_timing = %v\nmax_pairs = %d\nmax_tracks = %d\n", b.MinContacts, b.MinTiming, b.MaxPairs, b.MaxTracks))
 	x := behavior.DefaultConfig().Exfil
 	f("exfiltration", x, fmt.Sprintf("min_bytes = %d\nplausible_bytes = %d\necho_bytes = %d\nscore = %v\nidle = %q\nmax_hosts = %d\n",
 		x.MinBytes, x.PlausibleBytes, x.EchoBytes, x.Score, brief(x.Idle), x.MaxHosts))

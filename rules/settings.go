@@ -27,6 +27,7 @@ var settings = map[string][]setting{
 		share("alpha", 0, 0.5, func(c *behavior.Config) *float64 { return &c.Scan.Alpha }),
 		share("beta", 0.5, 1, func(c *behavior.Config) *float64 { return &c.Scan.Beta }),
 		share("failure_share", 0, 1, func(c *behavior.Config) *float64 { return &c.Scan.FailureShare }),
+		share("inside_share", 0, 1, func(c *behavior.Config) *float64 { return &c.Scan.InsideShare }),
 		whole("min_hosts", 2, 30, func(c *behavior.Config) *int { return &c.Scan.MinHosts }),
 		whole("ports_5m", 2, 30, func(c *behavior.Config) *int { return &c.Scan.Ports5m }),
 		whole("ports_1h", 2, 30, func(c *behavior.Config) *int { return &c.Scan.Ports1h }),

@@ -37,6 +37,7 @@ func (c *cold) add(ms int64, bytes uint64) (full bool) {
 			continue
 		}
 		if d := ms - c.starts[i]; d <= sessionGap && d >= -sessionGap {
+			c.starts[i] = min(c.starts[i], ms) // TLS begins after its connection
 			c.sizes[i] = sizeCode(codedSize(c.sizes[i]) + bytes)
 			return false
 		}
