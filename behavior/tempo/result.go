@@ -96,7 +96,7 @@ func explain(all *tables, h1, h0 hypothesis, odds float64, gaps int) evidence {
 // that was changed. Both a single irregular process and two of them must do worse.
 func (v *view) twoTimers(all *tables) (evidence, bool) {
 	var short, long view
-	if v.gaps < 2*fewestGaps {
+	if v.gaps < 3*fewestGaps {
 		return evidence{}, false
 	}
 	if v.split(&short, &long); short.gaps < fewestGaps || long.gaps < fewestGaps {

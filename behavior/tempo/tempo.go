@@ -250,7 +250,7 @@ func (t *Track) join(i int, size uint32) {
 // the number grows by a quarter from look to look.
 var due = func() []uint32 {
 	var d []uint32
-	for n := uint32(6); n < 4*dueEvery; n += max(1, n/4) {
+	for n := uint32(6); n < 4*dueEvery; n += max(2, n/4) {
 		d = append(d, n)
 	}
 	return d
