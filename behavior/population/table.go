@@ -16,7 +16,7 @@ const ways = 8
 type table[E any] struct {
 	sets    []set[E]
 	marks   []marks // of the sets
-	shift   uint // 64 - log2(len(sets))
+	shift   uint    // 64 - log2(len(sets))
 	limit   int
 	n       int
 	changed []uint64 // a bit for each set with a dirty entry
