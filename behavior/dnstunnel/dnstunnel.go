@@ -262,7 +262,6 @@ func (d *Detector) promote(h *host, l *light, ev *event.Event, dst []event.Obser
 		c.add(countAnswerZeek+s, float64(l.answers[s]))
 	}
 	c.add(countAnswerBytes, float64(l.answerBytes))
-	c.lastAnswer = l.lastAnswer
 	c.look(ev, &d.name)
 	i := slices.Index(h.keys, c.key)
 	h.keys, h.lights = slices.Delete(h.keys, i, i+1), slices.Delete(h.lights, i, i+1)

@@ -1,10 +1,12 @@
 package dnstunnel
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 	"math/rand/v2"
 	"net/netip"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -13,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"tidewatch/behavior/sketch"
 	"tidewatch/behavior/state"
 	"tidewatch/enrich"
 	"tidewatch/event"
@@ -28,14 +31,14 @@ var compareAddrs = cmp.Options{
 
 // Every recorded tunnel is one finding, within 20 questions.
 func TestRecordedTunnels(t *testing.T) {
-	f := func(file, source, kind string, direct float64) {
+	f := func(file, source, domain, kind string, direct float64) {
 		t.Helper()
-		obs := observe(scenario.Load(t, shareddata.Path(t, "labelled/dns-tunnel/"+file)), 1, DefaultConfig())
+		obs := observe(scenario.Load(t, shareddata.Path(t, file)), 1, DefaultConfig())
 		if len(obs) != 2 || obs[0].Episode != obs[1].Episode || !obs[0].Open || obs[1].Open {
 			t.Fatalf("%s: %d reports, want the first and the last of one tunnel", file, len(obs))
 		}
 		o := &obs[0]
-		if o.Source.Addr.String() != source || o.Query != "ggy666.tk" || scenario.Text(o, "kind") != "fast" || scenario.Number(o, "direct") != direct {
+		if o.Source.Addr.String() != source || o.Query != domain || scenario.Text(o, "kind") != "fast" || scenario.Number(o, "direct") != direct {
 			t.Errorf("%s: %s", file, o.Reason)
 		}
 		if n := scenario.Number(o, "queries_at_detection"); n > 20 {
@@ -47,8 +50,9 @@ func TestRecordedTunnels(t *testing.T) {
 			}
 		}
 	}
-	f("dnscat2-cname.eve.json.gz", "192.168.68.62", "CNAME", 0)
-	f("iodine-cname.eve.json.gz", "192.168.117.128", "CNAME", 1)
+	f("labelled/dns-tunnel/dnscat2-cname.eve.json.gz", "192.168.68.62", "ggy666.tk", "CNAME", 0)
+	f("labelled/dns-tunnel/iodine-cname.eve.json.gz", "192.168.117.128", "ggy666.tk", "CNAME", 1)
+	f("suricata/eve-7.0.10.json.gz", "10.30.28.90", "tunnel.com", "TXT", 0) // dns2tcp, among much else
 }
 
 // Recorded networks without tunnels have none.
@@ -67,7 +71,6 @@ func TestRecordedInnocence(t *testing.T) {
 	f("labelled/internet-server/2024-04-19.dns.log.gz", "64.225.56.201/32")
 	f("zeek/wrccdc/dns.log.gz")
 	f("zeek/wrccdc/dns.json.gz")
-	f("suricata/eve-7.0.10.json.gz")
 }
 
 // Each form of the same questions gives the same case, however many records it makes
@@ -215,6 +218,11 @@ func TestQuiet(t *testing.T) {
 	f("the client's search list, behind names that do not exist", func(l *log) {
 		for i := range 3000 {
 			l.ask(2, fmt.Sprintf("www.%s%d.com.corp.office.example", []string{"news", "shop", "mail", "cdn-images"}[i%4], i), "A", "")
+		}
+	})
+	f("the same, behind names of a content network", func(l *log) {
+		for range 1500 {
+			l.ask(5, l.data(hexLower, 40)+".cloudfront.net.corp.office.example", "A", "")
 		}
 	})
 	f("a browser's caches with numbers", func(l *log) {
@@ -369,6 +377,7 @@ func TestEpisodes(t *testing.T) {
 		l.at += 7200
 		l.tunnel(100, 1, "t.evil.example", "TXT", 60)
 	})
+	f("one name every two hours", 1, func(l *log) { l.tunnel(16, 7200, "evil.example", "NULL", 200) })
 	f("ten minutes apart", 1, func(l *log) {
 		l.tunnel(100, 1, "t.evil.example", "TXT", 60)
 		l.at += 600
@@ -380,6 +389,41 @@ func TestEpisodes(t *testing.T) {
 	})
 }
 
+// The evidence of a domain that the host has asked for long before is that of the last
+// day.
+func TestStart(t *testing.T) {
+	l := newLog()
+	l.tunnel(30, 6000, "t.evil.example", "A", 12)
+	l.tunnel(100, 1, "t.evil.example", "TXT", 60)
+	obs := observe(l.events(t), 1, DefaultConfig())
+	if len(obs) != 2 || obs[0].Start != obs[0].Time-day {
+		t.Errorf("%+v", obs)
+	}
+}
+
+// What was asked for over a day does not count as asked for within the hour, once it is
+// looked at.
+func TestPromotion(t *testing.T) {
+	l := newLog()
+	for i := range 5 {
+		l.ask(4*3600, l.data(base32Lower, 30+i)+".evil.example", "TXT", "x")
+		l.ask(1, "www.evil.example", "A", "198.18.0.1") // says nothing
+	}
+	d := New(DefaultConfig(), 1)
+	for _, ev := range l.events(t) {
+		d.Observe(ev, true, true, nil)
+	}
+	for _, h := range d.hosts {
+		for _, c := range h.hot {
+			if c.hour.sum() != 0 || c.day.sum() != 160 || c.total[countNames] != 5 || c.total[countBytes] != 160 {
+				t.Errorf("%v B within the hour, %v within the day, %v names of %v B", c.hour.sum(), c.day.sum(), c.total[countNames], c.total[countBytes])
+			}
+			return
+		}
+	}
+	t.Error("nothing is looked at")
+}
+
 // crowd is a network with all that makes state: tunnels of several hosts, browsing, a
 // resolver, generated domains.
 func crowd(t testing.TB, scale int) []*event.Event {
@@ -389,9 +433,13 @@ func crowd(t testing.TB, scale int) []*event.Event {
 			if q := l.ask(20, l.data(base32Lower, 30+10*k)+".evil"+fmt.Sprint(k)+".example", []string{"TXT", "A", "NULL", "CNAME"}[k], "x"); k > 0 {
 				q.host = fmt.Sprintf("10.0.0.%d", 10+k)
 			}
+			if k == 3 {
+				l.rows[len(l.rows)-1].server = "198.18.0.9"
+			}
 		}
 		l.ask(1, fmt.Sprintf("img%d.cdn%d.example", i%9, i%70), "A", "198.18.0.1").host = fmt.Sprintf("10.0.1.%d", i%5)
-		l.ask(1, l.data(base32Lower, 12)+".com", "A", "").host = "10.0.0.12"
+		q := l.ask(1, l.data(base32Lower, 12)+".com", "A", "")
+		q.host, q.server = "10.0.0.12", "198.18.2.8"
 		l.ask(1, "www.site.example", "A", "198.18.0.1").server = fmt.Sprintf("198.18.1.%d", i%12)
 		if i%50 == 49 {
 			l.at += 5000
@@ -403,8 +451,7 @@ func crowd(t testing.TB, scale int) []*event.Event {
 // What is observed does not depend on the number of shards, and not on where the
 // state was cut and restored in other shards.
 func TestShardsAndCuts(t *testing.T) {
-	evs := crowd(t, 20)
-	evs = append(evs, scenario.Load(t, shareddata.Path(t, "labelled/dns-tunnel/iodine-cname.eve.json.gz"))[:3000]...)
+	evs := append(scenario.Load(t, shareddata.Path(t, "labelled/dns-tunnel/iodine-cname.eve.json.gz"))[:3000], crowd(t, 20)...)
 	want := observe(evs, 1, DefaultConfig())
 	if len(want) < 8 {
 		t.Fatalf("%d reports", len(want))
@@ -421,6 +468,118 @@ func TestShardsAndCuts(t *testing.T) {
 	}
 }
 
+// A record keeps all that is known.
+func TestRecordsKeepEverything(t *testing.T) {
+	evs := crowd(t, 10)
+	d, back := New(DefaultConfig(), 1), New(DefaultConfig(), 1)
+	d.Track()
+	for _, ev := range evs {
+		d.Observe(ev, true, true, nil)
+	}
+	if len(d.open) < 3 || d.candidates < 4 {
+		t.Fatalf("%d episodes, %d candidates", len(d.open), d.candidates)
+	}
+	for _, rec := range d.Cut() {
+		if err := back.Restore(rec, func(uint64) bool { return true }); err != nil {
+			t.Fatalf("%q: %v", rec.Key, err)
+		}
+	}
+	opts := cmp.Options{
+		compareAddrs, cmp.Exporter(func(reflect.Type) bool { return true }),
+		cmp.Comparer(func(a, b sketch.Seen) bool { return bytes.Equal(a.Append(nil), b.Append(nil)) }),
+		cmpopts.SortSlices(func(a, b *candidate) bool { return a.key < b.key }),
+	}
+	if diff := cmp.Diff(d.hosts, back.hosts, opts); diff != "" {
+		t.Errorf("kept (-), restored (+):\n%.3000s", diff)
+	}
+	if len(back.open) != len(d.open) || back.candidates != d.candidates {
+		t.Errorf("%d episodes and %d candidates, want %d and %d", len(back.open), back.candidates, len(d.open), d.candidates)
+	}
+}
+
+// Numbers that no time in nanoseconds gives are refused: they would be counted up to.
+func TestRefusedRecords(t *testing.T) {
+	f := func(what string, spoil func(*candidate)) {
+		t.Helper()
+		c := &candidate{host: &host{Host: state.Host{Addr: netip.MustParseAddr(client)}}, key: 1}
+		spoil(c)
+		var w state.Writer
+		writeCandidate(&w, c)
+		err := New(DefaultConfig(), 1).Restore(state.Record{Key: c.stateKey(), Value: w.B}, func(uint64) bool { return true })
+		if (err == nil) != (what == "nothing") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	f("nothing", func(*candidate) {})
+	f("a window in the past", func(c *candidate) { c.hour.head = math.MinInt64 })
+	f("a window in the future", func(c *candidate) { c.day.head = math.MaxInt64 })
+	f("a decay in the past", func(c *candidate) { c.decayed = math.MinInt64 })
+	f("a slot that is none", func(c *candidate) { c.next = numSlots })
+	f("less than nothing", func(c *candidate) { c.recent[countNames] = -1 })
+	f("no number", func(c *candidate) { c.chars[0] = math.NaN() })
+}
+
+// A server outside is the intruder's own if nobody asks it about anything else.
+func TestDirect(t *testing.T) {
+	f := func(what, other string, hosts uint32, want float64) {
+		t.Helper()
+		l := newLog()
+		for i := range 40 {
+			if i == 2 && other != "" {
+				l.ask(1, "www.site.example", "A", "198.18.0.1").server = other
+			}
+			l.ask(1, l.data(base32Lower, 60)+".evil.example", "TXT", "x").server = "198.18.0.9"
+		}
+		evs := l.events(t)
+		for _, ev := range evs {
+			ev.Known = &event.Known{Name: ev.DNS.Query, Domain: ev.DNS.Query[strings.LastIndexByte(strings.TrimSuffix(ev.DNS.Query, ".example"), '.')+1:], Addr: event.Use{Hosts: hosts}}
+		}
+		obs := alone(evs)
+		if len(obs) != 2 || scenario.Number(&obs[1], "direct") != want || obs[1].Destination.Addr.String() != "198.18.0.9" {
+			t.Errorf("%s: %+v", what, obs)
+		}
+	}
+	f("one domain", "", 1, 1)
+	f("another, of another server", "198.18.0.8", 1, 1)
+	f("another, of the same server", "198.18.0.9", 1, 0)
+	f("a server that many ask", "", 30, 0)
+}
+
+// Domains that are made up displace each other, and none that little is known of yet.
+func TestLightRecordsOfWorth(t *testing.T) {
+	l := newLog()
+	l.tunnel(4, 1, "evil.example", "A", 30)
+	for i := range 500 {
+		l.ask(1, fmt.Sprintf("a.generated%d.example", i), "A", "")
+	}
+	d := New(DefaultConfig(), 1)
+	for _, ev := range l.events(t) {
+		d.Observe(ev, true, true, nil)
+	}
+	h := d.hosts[event.HashAddr(netip.MustParseAddr(client), 0, 0)]
+	i := slices.Index(h.keys, hashBytes([]byte("evil.example")))
+	if i < 0 || h.lights[i].names != 4 || h.lights[i].bytes != 120 || len(h.lights) != DefaultConfig().MaxDomains {
+		t.Errorf("%d of %d: %+v", i, len(h.lights), h.lights)
+	}
+}
+
+// A host has so many candidates, and keeps those that say the most.
+func TestCandidatesOfOneHost(t *testing.T) {
+	l := newLog()
+	l.tunnel(40, 1, "evil.example", "A", 20)
+	for i := range 3 * maxHot {
+		l.tunnel(10, 1, fmt.Sprintf("other%d.example", i), "A", 18)
+	}
+	d := New(DefaultConfig(), 1)
+	for _, ev := range l.events(t) {
+		d.Observe(ev, true, true, nil)
+	}
+	h := d.hosts[event.HashAddr(netip.MustParseAddr(client), 0, 0)]
+	if len(h.hot) != maxHot || d.candidates != maxHot || h.candidate(hashBytes([]byte("evil.example"))) == nil {
+		t.Errorf("%d candidates, of which %d are counted", len(h.hot), d.candidates)
+	}
+}
+
 // Floods of names, of domains and of hosts keep the caps, and take nothing from a
 // slow tunnel of a host with history.
 func TestFlood(t *testing.T) {
@@ -429,6 +588,9 @@ func TestFlood(t *testing.T) {
 	d := New(cfg, 1)
 	l := newLog()
 	l.tunnel(60, 300, "y.evil.example", "A", 30)
+	for i := range 200 { // another host, which is silent from then on
+		l.ask(1, fmt.Sprintf("img%d.site%d.example", i%3, i%10), "A", "198.18.0.1").host = "10.0.0.6"
+	}
 	for _, ev := range l.events(t) {
 		d.Observe(ev, true, true, nil)
 	}
@@ -443,7 +605,7 @@ func TestFlood(t *testing.T) {
 		switch i % 4 {
 		case 0: // a host that comes again
 			ev.Orig.Addr = netip.AddrFrom4([4]byte{10, 99, 0, byte(v)})
-			ev.DNS.Query = fmt.Sprintf("%x-%x-%x.x%d.flood.example", v, rnd.Uint64(), rnd.Uint64(), v%40000)
+			ev.DNS.Query = fmt.Sprintf("%x-%x-%x.x.flood%d.example", v, rnd.Uint64(), rnd.Uint64(), v>>8%60)
 		case 1: // the client itself, with domains that are made up
 			ev.Orig.Addr = netip.MustParseAddr(client)
 			ev.DNS.Query = fmt.Sprintf("a%d.flood%x.example", v%10, rnd.Uint64())
@@ -473,6 +635,9 @@ func TestFlood(t *testing.T) {
 	h := d.hosts[event.HashAddr(netip.MustParseAddr(client), 0, 0)]
 	if h == nil || h.candidate(hashBytes([]byte("evil.example"))) == nil {
 		t.Error("the slow tunnel is forgotten")
+	}
+	if d.hosts[event.HashAddr(netip.MustParseAddr("10.0.0.6"), 0, 0)] == nil {
+		t.Error("a host with history is forgotten")
 	}
 }
 
@@ -527,6 +692,11 @@ func FuzzRestore(f *testing.F) {
 
 func BenchmarkObserve(b *testing.B) {
 	evs := scenario.Load(b, shareddata.Path(b, "zeek/wrccdc/dns.log.gz"))
+	for _, ev := range evs {
+		if at := registered(strings.ToLower(ev.DNS.Query)); at >= 0 {
+			ev.Known = &event.Known{Domain: strings.ToLower(ev.DNS.Query[at:])}
+		}
+	}
 	b.ReportAllocs()
 	d := New(DefaultConfig(), 1)
 	i := 0

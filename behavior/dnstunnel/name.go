@@ -156,18 +156,33 @@ func isOctet(label []byte) bool {
 
 func isNibble(label []byte) bool { return len(label) == 1 && hexDigit(label[0]) < 16 }
 
-// maxTop is how many bytes a top-level domain has, but for rare ones.
-const maxTop = 10
+const (
+	// maxTop is how many bytes a top-level domain has, but for rare ones.
+	maxTop = 10
+	// searchDepth is how many labels a domain of a search list has before the
+	// registered one.
+	searchDepth = 2
+)
 
 // searched reports whether the sub-name looks like a whole name of the Internet, to
 // which a resolver library has added a domain of its search list.
 func (n *name) searched() bool {
-	top := n.sub[bytes.LastIndexByte(n.sub, '.')+1:]
-	if len(top) == len(n.sub) || len(top) < 2 || len(top) > maxTop || charClass(top[0]) >= 26 || charClass(top[1]) >= 26 {
-		return false
+	rest := n.sub
+	for range searchDepth + 1 {
+		dot := bytes.LastIndexByte(rest, '.')
+		if dot < 0 {
+			return false
+		}
+		if top := rest[dot+1:]; len(top) >= 2 && len(top) <= maxTop && charClass(top[0]) < 26 && charClass(top[1]) < 26 {
+			suffix, public := publicsuffix.PublicSuffix(event.String(rest))
+			listed := public || strings.IndexByte(suffix, '.') >= 0 // or that of a content network
+			if listed && len(suffix) < len(rest) {
+				return true
+			}
+		}
+		rest = rest[:dot]
 	}
-	suffix, listed := publicsuffix.PublicSuffix(event.String(n.sub))
-	return listed && len(suffix) < len(n.sub)
+	return false
 }
 
 // Classes of characters: 26 letters, 10 digits, and these.

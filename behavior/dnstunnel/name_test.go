@@ -60,6 +60,10 @@ func TestShapes(t *testing.T) {
 	f(strings.TrimSuffix(strings.Repeat("a.", 31), "."), false, false)
 	f("www.google.com", false, true)
 	f("www.bbc.co.uk", false, true)
+	f("d111.cloudfront.net", false, true)
+	f("d111.cloudfront.net.corp", false, true)
+	f("www.google.com.europe.corp", false, true)
+	f("www.google.com.a.b.c", false, false) // too deep
 	f("com", false, false)
 	f("mfrggzdfmztwq2lk", false, false)
 	f("mfrggzdf.mztwq2lk", false, false)
@@ -129,4 +133,35 @@ func TestSpell(t *testing.T) {
 	f("valve716.valve615.valve610.valve613", -0.5, 0.2)
 	f("array505.prod.do.dsp.mp.geo.prod.do.dsp.mp.kv501.prod.do.dsp.mp", -1, 0)
 	f("", 0, 0)
+}
+
+// Whatever is asked for, its parts are parts of it.
+func FuzzRead(f *testing.F) {
+	for _, s := range []string{"a.b.evil.example", `\xbe\xC0z.evil.co.uk`, "2.0.0.127.zen.lists.example", "www.google.com.corp.example", "..", "a..", ".a", "\\x"} {
+		f.Add(s, "")
+		f.Add(s, "example")
+		f.Add(s, "evil.example")
+	}
+	f.Fuzz(func(t *testing.T, query, domain string) {
+		var n name
+		if !n.read(query, &event.Known{Domain: domain}) {
+			return
+		}
+		want := string(n.domain)
+		if len(n.all) != len(n.domain) {
+			want = string(n.sub) + "." + want
+		}
+		if want != string(n.all) {
+			t.Fatalf("%q: %q below %q is not %q", query, n.sub, n.domain, n.all)
+		}
+		n.address()
+		n.searched()
+		n.local()
+		if labels, longest := n.labels(); labels < 1 || longest > len(n.sub) {
+			t.Fatalf("%q: %d labels, the longest of %d bytes", n.sub, labels, longest)
+		}
+		if s := printable(n.sub); len(s) != len(n.sub) {
+			t.Fatalf("%q", s)
+		}
+	})
 }

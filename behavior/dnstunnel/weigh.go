@@ -35,6 +35,9 @@ func (m *measures) all() [21]*float64 {
 	}
 }
 
+// serverHosts are how many hosts ask a server at most that is an intruder's.
+const serverHosts = 2
+
 // measure takes the measures of a candidate at a record of it.
 func (c *candidate) measure(ev *event.Event, h *host) measures {
 	r := &c.recent
@@ -60,7 +63,7 @@ func (c *candidate) measure(ev *event.Event, h *host) measures {
 	switch {
 	case ev.Time < h.resolver:
 		m.resolver = 1
-	case ev.Resp.Scope == event.ScopeExternal && far.Addr.Hosts <= 2 && h.only(ev.Resp.Hash, c.key):
+	case far.Addr.Hosts <= serverHosts && h.only(ev.Resp.Hash, c.key):
 		m.direct = 1
 	}
 	return m
@@ -152,7 +155,7 @@ func (cfg *Config) weigh(m *measures) (t terms) {
 		t[termAnswers] += 0.5
 	}
 	t[termAnswers] -= 0.5 * m.nx
-	t[termShape] = -5*m.addresses - 2.5*m.searched
+	t[termShape] = -5*m.addresses - 4*m.searched
 	switch {
 	case m.hosts > 2:
 		t[termPrevalence] = clip(-1.5*math.Log2(m.hosts/2), -6, 0)
