@@ -111,7 +111,7 @@ var detectors = map[string]map[string]field{
 		"rate_bytes_per_second":  {kind: number},
 		"time_to_detect_seconds": {kind: number},
 
-		"class":       {kind: text, values: []string{"", "time", "names", "local", "update", "telemetry", "revocation", "push", "meeting", "speed test", "backup"}},
+		"class":       {kind: text, values: []string{"", "time", "names", "local", "update", "telemetry", "revocation", "push", "meeting", "speed test", "backup", "platform"}},
 		"name_source": {kind: text},
 		"disputed":    {kind: truth}, // the sensor's counts contradict each other
 		"addresses":   {kind: list},  // of a split upload
