@@ -362,6 +362,7 @@ func (a *account) closeDay() {
 	if a.day.out == 0 {
 		return
 	}
+	a.before = a.day.out
 	x, end := math.Log1p(float64(a.day.out)), int64(a.day.at+1)*day
 	z := a.days.Score(x, daily.Floor)
 	if a.days.Weight() >= matureDays {

@@ -32,6 +32,7 @@ const (
 	mailPort
 	parallel
 	hostPast
+	habit
 	destinationPast
 	drifting
 	servicePast
@@ -204,7 +205,7 @@ func (d *Detector) judgeName(v *verdict, h *host, a *account, t *transfer) {
 	switch {
 	case a.kind == byName && k.Rank > 0:
 		v.add(popularity, float64(k.Rank), 0, clamp(0.6*math.Log10(float64(k.Rank))-4.6, -4.6, -1))
-	case a.kind == byName:
+	case a.kind == byName && k.Class == event.ClassNone:
 		v.add(popularity, 0, 0, 1)
 	case a.kind == byAddress || a.kind.spread():
 		share := float64(h.named) / max(float64(h.named)+float64(h.bare), 1)
@@ -242,7 +243,7 @@ func (d *Detector) judgeHost(v *verdict, b *hosts.Host, a *account, t *transfer)
 	z := e.Score(math.Log1p(x), hosts.Pace.Floor)
 	weight := 0.0
 	switch {
-	case z > 3:
+	case z > 3 && !a.repeats():
 		weight = min((z-2)/2, 1.5)
 	case z < 1 && 2*a.hourOut >= a.day.out:
 		weight = -1
@@ -250,9 +251,16 @@ func (d *Detector) judgeHost(v *verdict, b *hosts.Host, a *account, t *transfer)
 	v.add(hostPast, x, math.Expm1(e.Mean), weight)
 }
 
+// repeats reports whether the destination got as much on the last day on which it got
+// anything: that was told of then, if it had to be.
+func (a *account) repeats() bool { return a.before >= a.day.out/2 && !a.drift.Over() }
+
 // judgePast takes what the destination usually gets from the host, in such hours and
 // days.
 func (d *Detector) judgePast(v *verdict, b *hosts.Host, a *account) {
+	if a.repeats() && !a.kind.spread() {
+		v.add(habit, float64(a.day.out), float64(a.before), -0.7)
+	}
 	n := a.days.Weight()
 	if b == nil || b.Active() < minHours || n < matureDays && a.hours.Weight() < matureHours {
 		return
