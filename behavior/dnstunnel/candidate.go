@@ -321,7 +321,6 @@ type candidate struct {
 	decayed     int64  // hour to which recent and chars are decayed
 	longest     uint16 // label
 	lastAnswer  uint32 // which question the last answer was to
-	outside     netip.Addr
 	slots       [numSlots]slot
 	next        uint8 // slot
 	episode     *episode

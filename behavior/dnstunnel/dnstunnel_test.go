@@ -413,15 +413,18 @@ func TestPromotion(t *testing.T) {
 	for _, ev := range l.events(t) {
 		d.Observe(ev, true, true, nil)
 	}
+	looked := 0
 	for _, h := range d.hosts {
 		for _, c := range h.hot {
+			looked++
 			if c.hour.sum() != 0 || c.day.sum() != 160 || c.total[countNames] != 5 || c.total[countBytes] != 160 {
 				t.Errorf("%v B within the hour, %v within the day, %v names of %v B", c.hour.sum(), c.day.sum(), c.total[countNames], c.total[countBytes])
 			}
-			return
 		}
 	}
-	t.Error("nothing is looked at")
+	if looked != 1 {
+		t.Errorf("%d domains are looked at, want 1", looked)
+	}
 }
 
 // crowd is a network with all that makes state: tunnels of several hosts, browsing, a

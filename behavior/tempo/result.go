@@ -58,13 +58,12 @@ func sigmoid(odds float64) float64 { return 1 / (1 + math.Exp(-(odds-evenOdds)/o
 
 // evidence is what speaks for one explanation.
 type evidence struct {
-	odds   float64 // nats
-	fair   float64 // odds of at most enoughGaps
-	gaps   int
-	period float64 // s, from the scale of the template
-	timer  *timer  // nil: windows
-	scale  int
-	null   string
+	odds  float64 // nats
+	fair  float64 // odds of at most enoughGaps
+	gaps  int
+	timer *timer // nil: windows
+	scale int
+	null  string
 }
 
 // charge takes a penalty off.
