@@ -73,7 +73,8 @@ const (
 // table finds pairs by their key, in buckets of eight. It grows to a size and then
 // gives the place of whom it can miss most easily to a newcomer: of pairs without a
 // track the one with the fewest sessions, then the one that has been silent longest.
-// An attacker who invents pairs turns over pairs that were seen once.
+// An attacker who invents pairs turns over pairs that were seen once. Until it has its
+// size nobody has to leave, so that what it holds does not depend on how it grew.
 type table struct {
 	keys  []uint64 // 0: an empty slot
 	pairs []cold   // beside keys
@@ -122,7 +123,7 @@ func (t *table) insert(key uint64) (slot int, left uint64) {
 				worst = i
 			}
 		}
-		if len(t.keys) < t.most && t.n > len(t.keys)/4 {
+		if len(t.keys) < t.most {
 			t.grow()
 			continue
 		}
