@@ -1,9 +1,6 @@
 package scan
 
-import (
-	"net/netip"
-	"slices"
-)
+import "slices"
 
 // charge is what a source is charged with once a contact has failed.
 type charge uint8
@@ -58,38 +55,38 @@ func (s *source) supports(r, c *contact, k charge) bool {
 	return r.realm() == c.realm() && r.time >= s.walkOf(k, c).from
 }
 
-// triesPorts reports whether the source has failed at many ports of c's host.
+// triesPorts reports whether the source has failed at many ports of c's host, and at
+// more than have answered.
 func (d *Detector) triesPorts(s *source, c *contact) bool {
 	if c.proto.IsICMP() {
 		return false
 	}
-	var n [3]int
-	ok := 0
+	var in5m, in1h, in24h, ofStranger int
 	for i := range s.recent {
 		r := &s.recent[i]
-		if r.dst != c.dst || r.proto.IsICMP() {
+		age := c.time - r.time
+		if r.dst != c.dst || r.proto.IsICMP() || age > day {
 			continue
 		}
-		switch age := c.time - r.time; {
-		case age <= 5*minute:
-			n[0]++
-			fallthrough
-		case age <= hour:
-			n[1]++
-			fallthrough
-		case age <= day:
-			n[2]++
+		in24h++
+		if age <= hour {
+			in1h++
+		}
+		if age <= 5*minute {
+			in5m++
+		}
+		if s.stranger(r, c.time-day) {
+			ofStranger++
 		}
 	}
+	answered := 0
 	for i := range s.oks {
-		if s.oks[i].dst == c.dst && c.time-s.oks[i].time <= day {
-			ok++
+		if r := &s.oks[i]; r.dst == c.dst && c.time-r.time <= day {
+			answered++
 		}
 	}
-	if ok > n[2] {
-		return false
-	}
-	return n[0] >= d.cfg.Ports5m || n[1] >= d.cfg.Ports1h || n[2] >= d.cfg.Ports24h
+	return answered <= in24h &&
+		(in5m >= d.cfg.Ports5m || max(in1h, ofStranger) >= d.cfg.Ports1h || in24h >= d.cfg.Ports24h)
 }
 
 // triesBlock reports whether the source has failed at several ports of several
@@ -126,14 +123,17 @@ func (d *Detector) triesBlock(s *source, c *contact) bool {
 // inBlock reports whether an earlier contact r can belong to one block with c: peers
 // that the source had an hour ago are left out.
 func (s *source) inBlock(r, c *contact) bool {
-	return r.realm() == c.realm() && !r.proto.IsICMP() && c.time-r.time <= hour &&
-		(r.unknown || s.metSince(r.dst, c.time-hour))
+	return r.realm() == c.realm() && !r.proto.IsICMP() && c.time-r.time <= hour && s.stranger(r, c.time-hour)
 }
 
-// metSince reports whether a host has served the source for the first time since then.
-func (s *source) metSince(host netip.Addr, then int64) bool {
+// stranger reports whether the host of a contact had not served the source before a
+// time: what it answered to a scan makes no peer of it.
+func (s *source) stranger(c *contact, before int64) bool {
+	if c.unknown {
+		return true
+	}
 	for i := range s.oks {
-		if r := &s.oks[i]; r.dst == host && r.unknown && r.time >= then {
+		if r := &s.oks[i]; r.dst == c.dst && r.unknown && r.time >= before {
 			return true
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"math"
 	"net/netip"
+	"slices"
 	"time"
 
 	"tidewatch/behavior/sketch"
@@ -39,6 +40,7 @@ type episode struct {
 	top                        []portCount
 	answers                    []answer
 	samples                    []event.Sample
+	shown                      int // of the samples, those that were answered
 	sensors                    [3]bool
 	one                        netip.Addr // the target, while there is only one
 	oneScope                   event.Scope
@@ -98,11 +100,11 @@ func (e *episode) deadline(idle time.Duration) int64 {
 	return min(e.last+pause, e.limit)
 }
 
-// add counts one first contact. ev is its record, or nil if only the contact is
-// left of it. It allocates while summaries grow.
-func (e *episode) add(c *contact, ev *event.Event) {
+// add counts one first contact, and reports whether it belongs to the scan. ev is its
+// record, or nil if only the contact is left of it. It allocates while summaries grow.
+func (e *episode) add(c *contact, ev *event.Event) bool {
 	if c.realm() == realmInside != (e.realm == realmInside) || !c.failed() && !e.looksFor(c) {
-		return // what the scanning host does otherwise
+		return false // what the scanning host does otherwise
 	}
 	e.last = max(e.last, c.time)
 	e.attempts++
@@ -138,15 +140,16 @@ func (e *episode) add(c *contact, ev *event.Event) {
 		}
 	}
 	e.sample(c, ev)
+	return true
 }
 
 // sample keeps the record of a contact to show, as long as there is room. The
-// targets that answered matter most: they push the others out.
+// targets that answered matter most: half of the room is theirs, and they come first.
 func (e *episode) sample(c *contact, ev *event.Event) {
 	if ev != nil {
 		e.sensors[ev.Sensor%3] = true
 	}
-	if len(e.samples) >= maxSamples && (c.failed() || e.answered > maxSamples/2) {
+	if c.failed() && len(e.samples) == maxSamples || !c.failed() && e.shown == maxSamples/2 {
 		return
 	}
 	var record event.Sample
@@ -160,7 +163,12 @@ func (e *episode) sample(c *contact, ev *event.Event) {
 	default:
 		return
 	}
-	e.samples = append(e.samples[:min(len(e.samples), maxSamples-1)], record)
+	if c.failed() {
+		e.samples = append(e.samples, record)
+		return
+	}
+	e.samples = slices.Insert(e.samples[:min(len(e.samples), maxSamples-1)], e.shown, record)
+	e.shown++
 }
 
 func scopeOf(local bool) event.Scope {

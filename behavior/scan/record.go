@@ -168,6 +168,7 @@ func writeEpisode(w *state.Writer, e *episode) {
 	for i := range e.samples {
 		w.Sample(&e.samples[i])
 	}
+	w.U8(byte(e.shown))
 	for _, seen := range e.sensors {
 		w.Bool(seen)
 	}
@@ -200,6 +201,7 @@ func readEpisode(r *state.Reader) *episode {
 	for range r.Length(maxSamples) {
 		e.samples = append(e.samples, r.Sample())
 	}
+	e.shown = r.Length(min(len(e.samples), maxSamples/2))
 	for i := range e.sensors {
 		e.sensors[i] = r.Bool()
 	}

@@ -70,6 +70,11 @@ const (
 	forgetAfter = 7 * day
 	// lightSize bounds each of two generations of sources with one contact.
 	lightSize = 65_536
+
+	// traceroute sends three datagrams for each of 30 hops, each to the next port,
+	// and hopes that nobody is there.
+	traceroutePort   = 33434
+	tracerouteProbes = 90
 )
 
 // entity is what sources and targets have in common.
@@ -161,6 +166,9 @@ func (d *Detector) ignores(ev *event.Event) bool {
 	}
 	// The broadcast address of a /24, or of a wider network, as UDP uses it.
 	if ev.Proto == event.ProtoUDP && ev.Resp.Addr.Is4() && ev.Resp.Addr.As4()[3] == 255 {
+		return true
+	}
+	if ev.Proto == event.ProtoUDP && ev.Resp.Port >= traceroutePort && ev.Resp.Port < traceroutePort+tracerouteProbes {
 		return true
 	}
 	for _, p := range d.cfg.Exclude {

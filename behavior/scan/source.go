@@ -222,9 +222,11 @@ func (d *Detector) openScan(s *source, c *contact, ev *event.Event, k charge, ds
 			e.add(r, nil)
 		}
 	}
-	for i := range s.oks {
-		if s.oks[i].time >= e.start {
-			e.add(&s.oks[i], nil)
+	// Also what answered just before the first failure, as the pace of the scan has it.
+	before := 3 * (c.time - e.start) / int64(len(evidence))
+	for start, i := e.start, 0; i < len(s.oks); i++ {
+		if r := &s.oks[i]; r.time >= start-before && e.add(r, nil) {
+			e.start = min(e.start, r.time)
 		}
 	}
 	e.failedAtDetection = e.failed
