@@ -123,6 +123,7 @@ type account struct {
 	hour    int32 // hours since 1970 that hourOut is about
 	hourOut uint64
 	day     window
+	before  uint64         // what the last day held in which there was anything
 	hours   sketch.Moments // of log(1+bytes) of the hours in which there were any
 	days    sketch.Moments // the same of days
 	drift   sketch.CUSUM   // of days

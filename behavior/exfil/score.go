@@ -32,6 +32,7 @@ const (
 	mailPort
 	parallel
 	hostPast
+	habit
 	destinationPast
 	drifting
 	servicePast
@@ -108,7 +109,7 @@ func (d *Detector) judgeVolume(v *verdict, a *account) {
 	case a.kind.spread():
 		n := float64(bits.OnesCount64(w.members))
 		v.add(destinations, n, 1, clamp(math.Log(n/2), 0, 2))
-	case a.burst.total > w.out/10*7 && a.burst.many <= maxBursts:
+	case a.measures():
 		v.add(parallel, float64(a.burst.many), 0, -5)
 	}
 }
@@ -204,7 +205,7 @@ func (d *Detector) judgeName(v *verdict, h *host, a *account, t *transfer) {
 	switch {
 	case a.kind == byName && k.Rank > 0:
 		v.add(popularity, float64(k.Rank), 0, clamp(0.6*math.Log10(float64(k.Rank))-4.6, -4.6, -1))
-	case a.kind == byName:
+	case a.kind == byName && k.Class == event.ClassNone:
 		v.add(popularity, 0, 0, 1)
 	case a.kind == byAddress || a.kind.spread():
 		share := float64(h.named) / max(float64(h.named)+float64(h.bare), 1)
@@ -242,7 +243,7 @@ func (d *Detector) judgeHost(v *verdict, b *hosts.Host, a *account, t *transfer)
 	z := e.Score(math.Log1p(x), hosts.Pace.Floor)
 	weight := 0.0
 	switch {
-	case z > 3:
+	case z > 3 && !a.repeats() && !a.measures():
 		weight = min((z-2)/2, 1.5)
 	case z < 1 && 2*a.hourOut >= a.day.out:
 		weight = -1
@@ -250,9 +251,21 @@ func (d *Detector) judgeHost(v *verdict, b *hosts.Host, a *account, t *transfer)
 	v.add(hostPast, x, math.Expm1(e.Mean), weight)
 }
 
+// measures reports whether what the destination got looks like measures of throughput.
+func (a *account) measures() bool {
+	return a.burst.total > a.day.out/10*7 && a.burst.many <= maxBursts
+}
+
+// repeats reports whether the destination got as much on the last day on which it got
+// anything: that was told of then, if it had to be.
+func (a *account) repeats() bool { return a.before >= a.day.out/2 && !a.drift.Over() }
+
 // judgePast takes what the destination usually gets from the host, in such hours and
 // days.
 func (d *Detector) judgePast(v *verdict, b *hosts.Host, a *account) {
+	if a.repeats() && !a.kind.spread() {
+		v.add(habit, float64(a.day.out), float64(a.before), -0.7)
+	}
 	n := a.days.Weight()
 	if b == nil || b.Active() < minHours || n < matureDays && a.hours.Weight() < matureHours {
 		return

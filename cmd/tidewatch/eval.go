@@ -18,7 +18,7 @@ import (
 )
 
 // detectors are those whose findings eval judges.
-var judgedDetectors = []string{"scan"}
+var judgedDetectors = []string{"scan", "exfiltration"}
 
 // synthSeeds are the seeds of the days that eval makes.
 var synthSeeds = []uint64{1, 2, 3}
