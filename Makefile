@@ -6,7 +6,7 @@ BUILD  := build
 FUZZTIME ?= 30m
 FUZZPROCS ?= 2
 
-.PHONY: all build deps test lint unit race poison example bench bench-peers eval fuzz popular clean
+.PHONY: all build deps test lint unit race poison example bench bench-peers eval figures fuzz popular clean
 
 all: build
 
@@ -50,6 +50,10 @@ bench-peers:
 
 eval:
 	$(GO) run ./cmd/tidewatch eval --synth --labelled ../shared/data/labelled
+
+# Writes what the commands print that the documents quote into the documents.
+figures:
+	$(GO) run ./internal/figures README.md docs/*.md
 
 fuzz:
 	@set -e; for p in $$($(GO) list ./...); do \

@@ -3,6 +3,8 @@
 package behavior
 
 import (
+	"tidewatch/behavior/beacon"
+	"tidewatch/behavior/dnstunnel"
 	"tidewatch/behavior/exfil"
 	"tidewatch/behavior/hosts"
 	"tidewatch/behavior/scan"
@@ -12,14 +14,22 @@ import (
 
 // Config holds the settings of all detectors. Rules change them.
 type Config struct {
-	Scan  scan.Config
-	Exfil exfil.Config
-	Hosts hosts.Config
+	Scan      scan.Config
+	Beacon    beacon.Config
+	Exfil     exfil.Config
+	Hosts     hosts.Config
+	DNSTunnel dnstunnel.Config
 }
 
 // DefaultConfig returns the settings that are used where no rule says otherwise.
 func DefaultConfig() Config {
-	return Config{Scan: scan.DefaultConfig(), Exfil: exfil.DefaultConfig(), Hosts: hosts.DefaultConfig()}
+	return Config{
+		Scan:      scan.DefaultConfig(),
+		Beacon:    beacon.DefaultConfig(),
+		Exfil:     exfil.DefaultConfig(),
+		Hosts:     hosts.DefaultConfig(),
+		DNSTunnel: dnstunnel.DefaultConfig(),
+	}
 }
 
 // Record is the serialised state of one entity. An empty Value says that the
@@ -60,6 +70,8 @@ type Shard struct {
 func NewShard(i, n int, cfg Config) *Shard {
 	s := &Shard{i: i, n: n}
 	s.add(scan.New(cfg.Scan, n), state.KindScanSource, state.KindScanTarget, state.KindScanLight)
+	s.add(beacon.New(cfg.Beacon, n), state.KindPair, state.KindBeacon)
+	s.add(dnstunnel.New(cfg.DNSTunnel, n), state.KindTunnel)
 	known := hosts.New(cfg.Hosts, n)
 	s.add(exfil.New(cfg.Exfil, n, known), state.KindUpload)
 	s.add(known, state.KindHost, state.KindService) // last: detectors ask it what was normal before

@@ -64,9 +64,10 @@ const (
 	ClassMeeting          // voice and video calls
 	ClassSpeedTest        // measures of throughput
 	ClassBackup           // cloud storage and backups
+	ClassPlatform         // an address, without a name, of a network that a vendor of systems or of a cloud runs
 )
 
-var classNames = [...]string{"", "time", "names", "local", "update", "telemetry", "revocation", "push", "meeting", "speed test", "backup"}
+var classNames = [...]string{"", "time", "names", "local", "update", "telemetry", "revocation", "push", "meeting", "speed test", "backup", "platform"}
 
 // String returns the class's name, "" for none.
 func (c Class) String() string {

@@ -22,9 +22,10 @@ var may = map[string][]string{
 	"examples": {},
 	"pipeline": {"event", "behavior", "rules"}, // internal/pipeline
 	"scenario": {"event", "parsers", "enrich", "behavior"},
-	"eval":     {"event"},
+	"eval":     {"event", "behavior", "synth"},
 	"synth":    {"event", "eval"},
 	"bench":    {"event", "synth"},
+	"figures":  {},
 	"popular":  {},
 	"cmd":      nil, // everything
 }

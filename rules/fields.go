@@ -60,6 +60,37 @@ var detectors = map[string]map[string]field{
 		"top_ports":        {kind: list},  // such as 445/tcp
 		"answered_targets": {kind: list},  // such as 10.0.0.7:445/tcp
 	},
+	"beacon": {
+		"kind":  {kind: text, values: []string{"connection", "http", "dns", "retry", "icmp"}},
+		"basis": {kind: text, values: []string{"address", "name", "dns"}}, // what the contacts have in common
+
+		"score":            {kind: number}, // 0 to 1: timing and context together
+		"timing_score":     {kind: number}, // 0 to 1: timing alone
+		"log_odds":         {kind: number}, // a timer against the best irregular process, natural logarithm
+		"log_odds_per_gap": {kind: number},
+		"irregular_model":  {kind: text}, // that process
+		"period_seconds":   {kind: number},
+		"jitter":           {kind: number}, // share of the period
+		"missed":           {kind: number}, // share of contacts that did not come
+		"contacts":         {kind: number},
+		"connections":      {kind: number}, // or requests, or questions
+		"failed":           {kind: number}, // connections that nobody answered
+		"size_regularity":  {kind: number}, // 0 to 1
+		"hours_active":     {kind: number}, // of the week
+		"periods":          {kind: number}, // from the first contact to the last
+		"next_expected":    {kind: text},   // RFC 3339
+
+		"bytes_out_per_contact": {kind: number},
+		"bytes_in_per_contact":  {kind: number},
+
+		"hosts_sharing": {kind: number}, // local hosts that use the far end
+		"hosts_known":   {kind: number}, // local hosts in all
+		"prevalence":    {kind: number}, // the one as a share of the other
+		"rank":          {kind: number}, // among popular domains, 0: not among them
+		"service_class": {kind: text, values: []string{"", "time", "names", "local", "update", "telemetry", "revocation", "push", "meeting", "speed test", "backup", "platform"}},
+		"ja3":           {kind: text},
+		"ja4":           {kind: text},
+	},
 	"exfiltration": {
 		"kind": {kind: text, values: []string{"bulk", "long", "slow", "split", "inbound", "icmp", "ntp", "dns"}},
 
@@ -80,10 +111,42 @@ var detectors = map[string]map[string]field{
 		"rate_bytes_per_second":  {kind: number},
 		"time_to_detect_seconds": {kind: number},
 
-		"class":       {kind: text, values: []string{"", "time", "names", "local", "update", "telemetry", "revocation", "push", "meeting", "speed test", "backup"}},
+		"class":       {kind: text, values: []string{"", "time", "names", "local", "update", "telemetry", "revocation", "push", "meeting", "speed test", "backup", "platform"}},
 		"name_source": {kind: text},
 		"disputed":    {kind: truth}, // the sensor's counts contradict each other
 		"addresses":   {kind: list},  // of a split upload
+	},
+	"dns_tunnel": {
+		"kind": {kind: text, values: []string{"fast", "slow", "shared", "resolver"}},
+
+		"queries":           {kind: number},
+		"subnames":          {kind: number}, // different names below the domain, new to the host
+		"subname_bytes":     {kind: number}, // of them, without the domain
+		"subname_bytes_1h":  {kind: number}, // the most within an hour
+		"subname_bytes_24h": {kind: number}, // the most within a day
+		"novelty":           {kind: number}, // new names a query, 0 to 1
+		"mean_name":         {kind: number}, // bytes before the domain
+		"mean_label":        {kind: number}, // bytes
+		"longest_label":     {kind: number}, // bytes
+		"entropy":           {kind: number}, // bits a character
+		"encoded":           {kind: number}, // encoded data against a host's name, nats a character
+		"nxdomain_share":    {kind: number}, // of the answers, 0 to 1
+		"answer_bytes":      {kind: number}, // of all answers
+		"answer_ttl":        {kind: number}, // seconds, mean
+		"bytes_out":         {kind: number}, // an estimate of what was sent
+		"prevalence":        {kind: number}, // share of the hosts that ask for the domain
+		"hosts":             {kind: number}, // that do
+		"rank":              {kind: number}, // of the domain among popular ones, 0: none
+		"log_odds":          {kind: number}, // natural logarithm
+		"duration_seconds":  {kind: number},
+
+		"time_to_detect_seconds": {kind: number},
+		"queries_at_detection":   {kind: number},
+
+		"resolver": {kind: address}, // that is asked, if it is one
+		"direct":   {kind: truth},   // a server outside is asked, and about this domain only
+		"types":    {kind: list},    // of queries, such as TXT
+		"examples": {kind: list},    // names
 	},
 }
 

@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
@@ -62,6 +63,9 @@ func TestFeaturesAreTheDetectors(t *testing.T) {
 func TestFeaturesOfUploads(t *testing.T) {
 	said := map[string]event.FeatureType{}
 	for _, o := range uploads() {
+		if o.Detector != "exfiltration" { // they come on a timer, too
+			continue
+		}
 		for _, f := range o.Features {
 			said[f.Key] = f.Type
 			if field := detectors["exfiltration"][f.Key]; f.Type == event.FeatureText && len(field.values) > 0 && !slices.Contains(field.values, f.Text) {
@@ -149,5 +153,61 @@ func scans() (all []event.Observation) {
 	run(120, 100*time.Millisecond, func(i int) (netip.Addr, netip.Addr, uint16, event.Proto) {
 		return address(2, i), one, uint16(i%7 + 1), event.ProtoTCP
 	})
+	return all
+}
+
+// TestFeaturesOfTunnels lets the detector of tunnels find one of each kind, and compares
+// what it says with what is declared.
+func TestFeaturesOfTunnels(t *testing.T) {
+	said, kinds := map[string]event.FeatureType{}, map[string]bool{}
+	for _, o := range tunnels() {
+		if o.Detector != "dns_tunnel" { // they come on a timer, too
+			continue
+		}
+		for _, f := range o.Features {
+			said[f.Key] = f.Type
+			if f.Key == "kind" {
+				kinds[f.Text] = true
+			}
+		}
+	}
+	declared := map[string]event.FeatureType{}
+	for key, f := range detectors["dns_tunnel"] {
+		declared[key] = map[kind]event.FeatureType{text: event.FeatureText, address: event.FeatureText, number: event.FeatureNumber, truth: event.FeatureBool, list: event.FeatureList}[f.kind]
+	}
+	if d := cmp.Diff(declared, said); d != "" {
+		t.Errorf("declared (-), said (+):\n%s", d)
+	}
+	if d := cmp.Diff(slices.Sorted(slices.Values(detectors["dns_tunnel"]["kind"].values)), slices.Sorted(maps.Keys(kinds))); d != "" {
+		t.Errorf("kinds declared (-), said (+):\n%s", d)
+	}
+}
+
+// tunnels returns what the detector says of a tunnel of each kind.
+func tunnels() (all []event.Observation) {
+	start := time.Date(2026, 1, 5, 8, 0, 0, 0, time.UTC).UnixNano()
+	run := func(step time.Duration, resolver bool, hosts uint32) {
+		shard := behavior.NewShard(0, 1, behavior.DefaultConfig())
+		for i := range 400 {
+			ev := event.Event{
+				Kind: event.KindDNS, Sensor: event.SensorZeek, Proto: event.ProtoUDP, Time: start + int64(i)*int64(step),
+				Orig: event.Host{Addr: netip.AddrFrom4([4]byte{10, 0, 0, 5}), Port: 40_000, Scope: event.ScopeLocal},
+				Resp: event.Host{Addr: netip.AddrFrom4([4]byte{198, 51, 100, 7}), Port: 53, Scope: event.ScopeExternal},
+				DNS:  &event.DNS{Query: fmt.Sprintf("%060x.evil.example", uint64(i+1)*0x9e3779b97f4a7c15), QType: 16, QTypeName: "TXT", Answers: []string{"x"}},
+			}
+			ev.Known = &event.Known{Name: ev.DNS.Query, Domain: "evil.example", Hosts: 200, OfDomain: event.Use{Hosts: hosts}}
+			if resolver {
+				ev.Resp.Addr = netip.AddrFrom4([4]byte{198, 51, 100, byte(i)})
+			}
+			ev.Orig.Hash, ev.Resp.Hash = event.HashAddr(ev.Orig.Addr, 0, 0), event.HashAddr(ev.Resp.Addr, 0, 0)
+			ev.Set.Add(event.DNSRCode)
+			all = shard.Observe(&ev, all)
+		}
+		all = shard.Finish(all)
+	}
+	run(time.Second, false, 1)
+	run(20*time.Minute, false, 1)
+	run(time.Second, false, 30)
+	run(time.Second, true, 1)
 	return all
 }

@@ -202,11 +202,16 @@ func TestSettingsAreTheDetectors(t *testing.T) {
 		}
 	}
 	c := behavior.DefaultConfig().Scan
-	f("scan", c, fmt.Sprintf("theta0 = %v\ntheta1 = %v\nalpha = %v\nbeta = %v\nfailure_share = %v\nmin_hosts = %d\nports_5m = %d\nports_1h = %d\nports_24h = %d\nblock_contacts = %d\nmin_sources = %d\nmax_sources = %d\nmax_targets = %d\nidle = %q\n",
-		c.Theta0, c.Theta1, c.Alpha, c.Beta, c.FailureShare, c.MinHosts, c.Ports5m, c.Ports1h, c.Ports24h, c.BlockContacts, c.MinSources, c.MaxSources, c.MaxTargets, brief(c.Idle)))
+	f("scan", c, fmt.Sprintf("theta0 = %v\ntheta1 = %v\nalpha = %v\nbeta = %v\nfailure_share = %v\ninside_share = %v\nmin_hosts = %d\nports_5m = %d\nports_1h = %d\nports_24h = %d\nblock_contacts = %d\nmin_sources = %d\nmax_sources = %d\nmax_targets = %d\nidle = %q\n",
+		c.Theta0, c.Theta1, c.Alpha, c.Beta, c.FailureShare, c.InsideShare, c.MinHosts, c.Ports5m, c.Ports1h, c.Ports24h, c.BlockContacts, c.MinSources, c.MaxSources, c.MaxTargets, brief(c.Idle)))
+	b := behavior.DefaultConfig().Beacon
+	f("beacon", b, fmt.Sprintf("min_contacts = %d\nmin_timing = %v\nmax_pairs = %d\nmax_tracks = %d\n", b.MinContacts, b.MinTiming, b.MaxPairs, b.MaxTracks))
 	x := behavior.DefaultConfig().Exfil
 	f("exfiltration", x, fmt.Sprintf("min_bytes = %d\nplausible_bytes = %d\necho_bytes = %d\nscore = %v\nidle = %q\nmax_hosts = %d\n",
 		x.MinBytes, x.PlausibleBytes, x.EchoBytes, x.Score, brief(x.Idle), x.MaxHosts))
+	n := behavior.DefaultConfig().DNSTunnel
+	f("dns_tunnel", n, fmt.Sprintf("bytes_1h = %d\nbytes_24h = %d\nmin_names = %d\nmin_score = %v\nidle = %q\nmax_hosts = %d\nmax_domains = %d\nmax_candidates = %d\nexclude_domains = [\"a.example\"]\n",
+		n.Bytes1h, n.Bytes24h, n.MinNames, n.MinScore, brief(n.Idle), n.MaxHosts, n.MaxDomains, n.MaxCandidates))
 }
 
 func TestDuration(t *testing.T) {
@@ -319,5 +324,25 @@ func TestLayout(t *testing.T) {
 	f("c/d/ä", 13, 1)
 	if _, _, ok := l.find([]string{"k4"}); ok {
 		t.Error("found a key within a string")
+	}
+}
+
+// TestExcludedDomains reads domains, which come together, and refuses what is none.
+func TestExcludedDomains(t *testing.T) {
+	rule := func(id, domains string) string {
+		return "[rule." + id + "]\n" + strings.NewReplacer(`"scan"`, `"dns_tunnel"`, "scan.targets >= 20", "event.score > 0").Replace(sound) + "[rule." + id + ".dns_tunnel]\nexclude_domains = [" + domains + "]\n"
+	}
+	set, err := Load(files("a.toml", rule("a", `"Telemetry.Example"`)+rule("b", `"b.example", "_x.c.example"`)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff([]string{"telemetry.example", "b.example", "_x.c.example"}, set.Config().DNSTunnel.ExcludeDomains); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+	for _, s := range []string{"", ".", "a..b", "a b.example", "*.example", "a.example.", strings.Repeat("a", 64) + ".example", strings.Repeat("a.", 130) + "b", "münchen.example"} {
+		_, err := Load(files("a.toml", rule("a", `"`+s+`"`)))
+		if err == nil || !strings.Contains(err.Error(), "is no domain") {
+			t.Errorf("%q: %v", s, err)
+		}
 	}
 }

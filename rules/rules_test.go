@@ -180,6 +180,28 @@ func TestOneFindingAScan(t *testing.T) {
 	}
 }
 
+// TestAtMostOneFindingABeacon judges beacons of every kind, direction and score: none
+// gives two findings, and a sure one from inside to outside gives one.
+func TestAtMostOneFindingABeacon(t *testing.T) {
+	set, err := Load(Builtin())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, direction := range common["network.direction"].values {
+		for _, kind := range detectors["beacon"]["kind"].values {
+			for _, score := range []float64{0, 0.49, 0.5, 0.59, 0.6, 0.69, 0.7, 0.79, 0.8, 0.89, 0.9, 1} {
+				o := &event.Observation{Detector: "beacon", Direction: direction, Features: []event.Feature{
+					event.Text("kind", kind), event.Number("score", score),
+				}}
+				n := len(set.Judge(o, nil))
+				if n > 1 || score == 1 && direction == "outbound" && n == 0 || score < 0.5 && n > 0 {
+					t.Errorf("%s %s %g: %d findings", direction, kind, score, n)
+				}
+			}
+		}
+	}
+}
+
 // TestOneFindingAnUpload judges uploads of every kind and score that the detector
 // tells of: each gives one finding.
 func TestOneFindingAnUpload(t *testing.T) {
@@ -198,6 +220,20 @@ func TestOneFindingAnUpload(t *testing.T) {
 			if len(fs) != 1 || (fs[0].Rule.Severity >= event.SeverityMedium) != (score >= 0.7) {
 				t.Errorf("%s with score %g: %d findings, want 1, of medium or higher from 0.7\n%s", kind, score, len(fs), told(fs))
 			}
+		}
+	}
+}
+
+// TestOneFindingATunnel judges tunnels of every kind: each gives one finding.
+func TestOneFindingATunnel(t *testing.T) {
+	set, err := Load(Builtin())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, kind := range detectors["dns_tunnel"]["kind"].values {
+		o := &event.Observation{Detector: "dns_tunnel", Features: []event.Feature{event.Text("kind", kind)}}
+		if fs := set.Judge(o, nil); len(fs) != 1 || (fs[0].Rule.Severity == event.SeverityHigh) != (kind == "fast") {
+			t.Errorf("%s: %d findings, want 1, high for a fast one alone\n%s", kind, len(fs), told(fs))
 		}
 	}
 }

@@ -27,6 +27,7 @@ var settings = map[string][]setting{
 		share("alpha", 0, 0.5, func(c *behavior.Config) *float64 { return &c.Scan.Alpha }),
 		share("beta", 0.5, 1, func(c *behavior.Config) *float64 { return &c.Scan.Beta }),
 		share("failure_share", 0, 1, func(c *behavior.Config) *float64 { return &c.Scan.FailureShare }),
+		share("inside_share", 0, 1, func(c *behavior.Config) *float64 { return &c.Scan.InsideShare }),
 		whole("min_hosts", 2, 30, func(c *behavior.Config) *int { return &c.Scan.MinHosts }),
 		whole("ports_5m", 2, 30, func(c *behavior.Config) *int { return &c.Scan.Ports5m }),
 		whole("ports_1h", 2, 30, func(c *behavior.Config) *int { return &c.Scan.Ports1h }),
@@ -38,6 +39,13 @@ var settings = map[string][]setting{
 		span("idle", time.Minute, 24*time.Hour, func(c *behavior.Config) *time.Duration { return &c.Scan.Idle }),
 		networks("exclude", func(c *behavior.Config) *[]netip.Prefix { return &c.Scan.Exclude }),
 	},
+	"beacon": {
+		whole("min_contacts", 6, 10_000, func(c *behavior.Config) *int { return &c.Beacon.MinContacts }),
+		share("min_timing", 0.1, 1, func(c *behavior.Config) *float64 { return &c.Beacon.MinTiming }),
+		whole("max_pairs", 10_000, 1_000_000_000, func(c *behavior.Config) *int { return &c.Beacon.MaxPairs }),
+		whole("max_tracks", 1000, 100_000_000, func(c *behavior.Config) *int { return &c.Beacon.MaxTracks }),
+		networks("exclude", func(c *behavior.Config) *[]netip.Prefix { return &c.Beacon.Exclude }),
+	},
 	"exfiltration": {
 		whole("min_bytes", 100_000, 1_000_000_000_000, func(c *behavior.Config) *int { return &c.Exfil.MinBytes }),
 		whole("plausible_bytes", 1_000_000, 1_000_000_000_000, func(c *behavior.Config) *int { return &c.Exfil.PlausibleBytes }),
@@ -46,6 +54,18 @@ var settings = map[string][]setting{
 		span("idle", 10*time.Minute, 24*time.Hour, func(c *behavior.Config) *time.Duration { return &c.Exfil.Idle }),
 		whole("max_hosts", 1000, 100_000_000, func(c *behavior.Config) *int { return &c.Exfil.MaxHosts }),
 		networks("exclude", func(c *behavior.Config) *[]netip.Prefix { return &c.Exfil.Exclude }),
+	},
+	"dns_tunnel": {
+		whole("bytes_1h", 100, 1_000_000, func(c *behavior.Config) *int { return &c.DNSTunnel.Bytes1h }),
+		whole("bytes_24h", 100, 10_000_000, func(c *behavior.Config) *int { return &c.DNSTunnel.Bytes24h }),
+		whole("min_names", 3, 1000, func(c *behavior.Config) *int { return &c.DNSTunnel.MinNames }),
+		share("min_score", 0.5, 1, func(c *behavior.Config) *float64 { return &c.DNSTunnel.MinScore }),
+		span("idle", time.Minute, 24*time.Hour, func(c *behavior.Config) *time.Duration { return &c.DNSTunnel.Idle }),
+		networks("exclude", func(c *behavior.Config) *[]netip.Prefix { return &c.DNSTunnel.Exclude }),
+		domains("exclude_domains", func(c *behavior.Config) *[]string { return &c.DNSTunnel.ExcludeDomains }),
+		whole("max_hosts", 1000, 100_000_000, func(c *behavior.Config) *int { return &c.DNSTunnel.MaxHosts }),
+		whole("max_domains", 8, 1024, func(c *behavior.Config) *int { return &c.DNSTunnel.MaxDomains }),
+		whole("max_candidates", 100, 10_000_000, func(c *behavior.Config) *int { return &c.DNSTunnel.MaxCandidates }),
 	},
 }
 
@@ -112,6 +132,36 @@ func networks(key string, field func(*behavior.Config) *[]netip.Prefix) setting 
 			*field(c) = append(*field(c), p)
 		})
 	}}
+}
+
+// domains is a list of domains; those of all rules come together.
+func domains(key string, field func(*behavior.Config) *[]string) setting {
+	return setting{key, `domains, such as ["telemetry.example"]`, func(s setting, r *reader, c *behavior.Config, _ func(value, any) bool) {
+		r.texts(key, func(at value, text string) {
+			if !domain(text) {
+				r.report(at, fmt.Sprintf("%q is no domain", text), s.allowed)
+				return
+			}
+			*field(c) = append(*field(c), strings.ToLower(text))
+		})
+	}}
+}
+
+// domain reports whether a text can be a domain: labels of letters, digits, hyphens
+// and underscores.
+func domain(text string) bool {
+	if len(text) > 253 {
+		return false
+	}
+	for label := range strings.SplitSeq(text, ".") {
+		odd := func(c rune) bool {
+			return !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '_')
+		}
+		if label == "" || len(label) > 63 || strings.ContainsFunc(label, odd) {
+			return false
+		}
+	}
+	return true
 }
 
 // readSettings reads the table that is named for the rule's detector.

@@ -98,8 +98,11 @@ func (p *Population) observe(ev *event.Event, k *event.Known) {
 		return
 	}
 	p.name(ev, k, addr, at)
-	if k.Source != event.NameNone {
+	switch {
+	case k.Source != event.NameNone:
 		p.countName(ev, k, id, counts, at)
+	case k.Class == event.ClassNone:
+		k.Class = classOfAddr(far.Addr)
 	}
 }
 

@@ -126,7 +126,7 @@ func (u *uses) writeWide(w *state.Writer, e *wideUse) {
 	}
 	// In one order, however they came.
 	slices.SortFunc(users[:e.n], func(a, b user) int { return int(int64(a.host) - int64(b.host)) })
-	w.U8(e.n)
+	w.U8(byte(e.n))
 	for _, s := range users[:e.n] {
 		w.U32(s.host)
 		w.U16(s.day)
@@ -215,7 +215,7 @@ func (u *uses) readUse(r *state.Reader, key uint64) error {
 		}
 		return r.Err
 	case formInline:
-		w.n = uint8(r.Length(inlineSize))
+		w.n = uint32(r.Length(inlineSize))
 		for i := range int(w.n) {
 			w.hosts[i], w.days[i] = r.U32(), r.U16()
 		}

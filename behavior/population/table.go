@@ -15,7 +15,8 @@ const ways = 8
 // a cut are gone.
 type table[E any] struct {
 	sets    []set[E]
-	shift   uint // 64 - log2(len(sets))
+	marks   []marks // of the sets
+	shift   uint    // 64 - log2(len(sets))
 	limit   int
 	n       int
 	changed []uint64 // a bit for each set with a dirty entry
@@ -27,11 +28,17 @@ type table[E any] struct {
 	lost func(e *E)
 }
 
-// set is eight entries with their keys, 0 where there is none.
+// set is eight entries with their keys, 0 where there is none. Keys fill a line of
+// the cache.
 type set[E any] struct {
-	keys          [ways]uint64
-	values        [ways]E
-	dirty, stored uint8 // bits of entries: changed since the last cut, in a cut
+	keys   [ways]uint64
+	values [ways]E
+}
+
+// marks are bits of a set's entries.
+type marks struct {
+	dirty  uint8 // changed since the last cut
+	stored uint8 // in a cut
 }
 
 // newTable returns a table for about limit entries.
@@ -42,7 +49,7 @@ func newTable[E any](limit int, worth func(*E, uint32) uint64) table[E] {
 }
 
 func (t *table[E]) resize(sets int) {
-	t.sets = make([]set[E], sets)
+	t.sets, t.marks = make([]set[E], sets), make([]marks, sets)
 	t.shift = uint(64 - bits.TrailingZeros(uint(sets)))
 	t.changed = make([]uint64, (sets+63)/64)
 }
@@ -68,7 +75,7 @@ func (t *table[E]) find(key uint64) (*E, ref) {
 // touch marks an entry as changed.
 func (t *table[E]) touch(r ref) {
 	i := int(r) / ways
-	t.sets[i].dirty |= 1 << (r % ways)
+	t.marks[i].dirty |= 1 << (r % ways)
 	t.changed[i/64] |= 1 << (i % 64)
 }
 
@@ -111,27 +118,27 @@ func (t *table[E]) victim(s *set[E], now uint32) int {
 }
 
 func (t *table[E]) remove(r ref) {
-	s, w, bit := &t.sets[int(r)/ways], int(r)%ways, uint8(1)<<(r%ways)
-	if s.stored&bit != 0 {
+	s, m, w, bit := &t.sets[int(r)/ways], &t.marks[int(r)/ways], int(r)%ways, uint8(1)<<(r%ways)
+	if m.stored&bit != 0 {
 		t.gone = append(t.gone, s.keys[w])
 	}
 	var none E
 	s.keys[w], s.values[w] = 0, none
-	s.dirty &^= bit
-	s.stored &^= bit
+	m.dirty &^= bit
+	m.stored &^= bit
 	t.n--
 }
 
 // unstore makes the next cut say nothing of an entry's end.
-func (t *table[E]) unstore(r ref) { t.sets[int(r)/ways].stored &^= 1 << (r % ways) }
+func (t *table[E]) unstore(r ref) { t.marks[int(r)/ways].stored &^= 1 << (r % ways) }
 
 // grow doubles the number of sets. The entries of one set share out among two, so
 // that there is room for each.
 func (t *table[E]) grow() {
-	old := t.sets
+	old, marks := t.sets, t.marks
 	t.resize(2 * len(old))
 	for i := range old {
-		s := &old[i]
+		s, m := &old[i], marks[i]
 		for w, key := range s.keys {
 			if key == 0 {
 				continue
@@ -142,8 +149,8 @@ func (t *table[E]) grow() {
 				free++
 			}
 			into.keys[free], into.values[free] = key, s.values[w]
-			into.stored |= s.stored >> w & 1 << free
-			if s.dirty>>w&1 != 0 {
+			t.marks[at].stored |= m.stored >> w & 1 << free
+			if m.dirty>>w&1 != 0 {
 				t.touch(ref(at*ways + free))
 			}
 		}
@@ -159,14 +166,15 @@ func (t *table[E]) cut(gone func(key uint64), changed func(key uint64, e *E)) {
 	t.gone = t.gone[:0]
 	for i, word := range t.changed {
 		for ; word != 0; word &= word - 1 {
-			s := &t.sets[i*64+bits.TrailingZeros64(word)]
+			at := i*64 + bits.TrailingZeros64(word)
+			s, m := &t.sets[at], &t.marks[at]
 			for w := range s.keys {
-				if s.dirty>>w&1 != 0 {
+				if m.dirty>>w&1 != 0 {
 					changed(s.keys[w], &s.values[w])
 				}
 			}
-			s.stored |= s.dirty
-			s.dirty = 0
+			m.stored |= m.dirty
+			m.dirty = 0
 		}
 		t.changed[i] = 0
 	}
@@ -180,7 +188,7 @@ func (t *table[E]) restore(key uint64, e E) {
 		_, r = t.find(key)
 	}
 	*at = e
-	s := &t.sets[int(r)/ways]
-	s.dirty &^= 1 << (r % ways)
-	s.stored |= 1 << (r % ways)
+	m := &t.marks[int(r)/ways]
+	m.dirty &^= 1 << (r % ways)
+	m.stored |= 1 << (r % ways)
 }

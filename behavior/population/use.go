@@ -62,14 +62,18 @@ func lightWorth(e *lightUse, now uint32) uint64 {
 	return w
 }
 
-// wideUse is something that several hosts use: up to six of them, or a crowd.
+// wideUse is something that several hosts use: up to six of them, or a crowd. It fills
+// a line of the cache.
 type wideUse struct {
 	first int64
+	// The hosts, each with the day of its last use. Beside a crowd, some of those
+	// that are in it since that day: they need not be added again.
 	hosts [inlineSize]uint32
-	days  [inlineSize]uint16 // of the host's last use
+	days  [inlineSize]uint16
 	last  uint32
 	crowd uint32 // index; 0: none
-	n     uint8  // hosts inline
+	n     uint32 // hosts inline; 0 beside a crowd
+	_     uint32
 }
 
 func wideWorth(e *wideUse, now uint32) uint64 {
@@ -183,7 +187,7 @@ func (u *uses) add(e *wideUse, r ref, host uint32, at moment) {
 	switch {
 	case host == 0:
 	case e.crowd != 0:
-		changed = u.crowds.slab[e.crowd].add(host, at.day/periodDays) || changed
+		changed = u.addCrowd(e, host, at.day) || changed
 	default:
 		changed = u.addInline(e, host, at.day) || changed
 	}
@@ -230,6 +234,16 @@ func (u *uses) addInline(e *wideUse, host uint32, day uint16) bool {
 	return true
 }
 
+// addCrowd adds a host to the entry's crowd.
+func (u *uses) addCrowd(e *wideUse, host uint32, day uint16) bool {
+	i := host % inlineSize
+	if e.hosts[i] == host && e.days[i] == day {
+		return false
+	}
+	e.hosts[i], e.days[i] = host, day
+	return u.crowds.slab[e.crowd].add(host, day/periodDays)
+}
+
 // hosts counts the hosts within the window.
 func (u *uses) hosts(e *wideUse, day uint16) (n uint32) {
 	if e.crowd != 0 {
@@ -263,12 +277,19 @@ func (c *crowd) add(host uint32, period uint16) bool {
 		*c = crowd{period: period}
 	}
 	h := mix(uint64(host))
-	changed := period == c.period && c.now.Add(h)
-	if int(period)+1 >= int(c.period) && c.both.Add(h) || turned {
-		c.recount()
-		changed = true
+	switch {
+	case period == c.period:
+		if !c.now.Add(h) {
+			return turned // both has what now has
+		}
+	case int(period)+1 < int(c.period):
+		return false
 	}
-	return changed
+	grown := c.both.Add(h) || turned
+	if grown {
+		c.recount()
+	}
+	return grown || period == c.period
 }
 
 func (c *crowd) recount() { c.count = uint32(math.Round(c.both.Count())) }

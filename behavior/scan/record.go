@@ -9,7 +9,7 @@ import (
 )
 
 // version is the first byte of each stored record.
-const version = 1
+const version = 2
 
 func writeEntity(w *state.Writer, e *entity) {
 	w.U8(byte(e.scope))
@@ -28,8 +28,8 @@ func writeContact(w *state.Writer, c *contact) {
 	w.U8(byte(c.proto))
 	w.U8(byte(c.outcome))
 	w.Bool(c.local)
-	w.Bool(c.newHost)
 	w.Bool(c.unknown)
+	w.Bool(c.fresh)
 	w.Text(c.uid)
 	w.U16(c.orig)
 	w.U8(byte(c.state))
@@ -53,15 +53,32 @@ func readContacts(r *state.Reader, limit int) (cs []contact) {
 	return cs
 }
 
+func writeWalk(w *state.Writer, k *walk) {
+	w.F64(k.ratio)
+	w.I64(k.from)
+	w.U64(uint64(k.failed))
+	w.U64(uint64(k.answered))
+}
+
+func readWalk(r *state.Reader) walk {
+	return walk{r.F64(), r.I64(), int(r.U64()), int(r.U64())}
+}
+
 func writeSource(w *state.Writer, s *source) {
 	w.U8(version)
 	writeEntity(w, &s.entity)
 	w.B = s.seen.Append(w.B)
-	for _, k := range s.walks {
-		w.F64(k.ratio)
-		w.I64(k.from)
-		w.U64(uint64(k.failed))
-		w.U64(uint64(k.answered))
+	for i := range s.walks {
+		writeWalk(w, &s.walks[i])
+	}
+	w.U8(byte(len(s.services)))
+	for i := range s.services {
+		k := &s.services[i]
+		w.U16(k.port)
+		w.U8(byte(k.proto))
+		w.Bool(k.local)
+		w.I64(k.last)
+		writeWalk(w, &k.walk)
 	}
 	w.U64(uint64(s.hosts))
 	writeContacts(w, s.recent)
@@ -74,7 +91,10 @@ func readSource(r *state.Reader, s *source) {
 	readEntity(r, &s.entity)
 	r.Decode(&s.seen)
 	for i := range s.walks {
-		s.walks[i] = walk{r.F64(), r.I64(), int(r.U64()), int(r.U64())}
+		s.walks[i] = readWalk(r)
+	}
+	for range r.Length(numServices) {
+		s.services = append(s.services, serviceWalk{service{r.U16(), event.Proto(r.U8()), r.Bool()}, r.I64(), readWalk(r)})
 	}
 	s.hosts = int(r.U64())
 	s.recent, s.oks = readContacts(r, recentSize), readContacts(r, answeredSize)

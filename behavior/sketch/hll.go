@@ -75,7 +75,7 @@ func (d *Distinct) Count() float64 {
 	}
 	sum, zeros := 0.0, 0
 	for _, r := range d.registers {
-		sum += math.Ldexp(1, -int(r))
+		sum += math.Float64frombits(uint64(1023-int(r)) << 52) // 2^-r
 		if r == 0 {
 			zeros++
 		}

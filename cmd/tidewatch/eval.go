@@ -18,13 +18,13 @@ import (
 )
 
 // detectors are those whose findings eval judges.
-var judgedDetectors = []string{"scan", "exfiltration"}
+var judgedDetectors = []string{"beacon", "dns_tunnel", "exfiltration", "scan"}
 
 // synthSeeds are the seeds of the days that eval makes.
 var synthSeeds = []uint64{1, 2, 3}
 
 func evalCommand(t terminal) *cobra.Command {
-	var made bool
+	var made, timing bool
 	var labelled string
 	c := &cobra.Command{
 		Use:   "eval [DIR...]",
@@ -33,16 +33,20 @@ func evalCommand(t terminal) *cobra.Command {
 (docs/detection.md describes it). It prints the recall of each kind of attack, the
 time to detect it, and the false findings a host and day.`,
 		RunE: func(c *cobra.Command, dirs []string) error {
-			if len(dirs) == 0 && !made && labelled == "" {
+			if len(dirs) == 0 && !made && !timing && labelled == "" {
 				return exit{exitUsage, errors.New("eval needs a folder of logs with a truth.toml")}
 			}
 			if err := evaluate(c.Context(), t, dirs, made, labelled); err != nil {
 				return exit{exitError, err}
 			}
+			if timing {
+				return eval.WriteTiming(t.out)
+			}
 			return nil
 		},
 	}
 	c.Flags().BoolVar(&made, "synth", false, "judge made days, each written as Zeek TSV, Zeek JSON and EVE in turn")
+	c.Flags().BoolVar(&timing, "timing", false, "judge the timing of simulated beacons, beside RITA's formula")
 	c.Flags().StringVar(&labelled, "labelled", "", "judge the recorded captures in this `folder`, whose truth is built in")
 	return c
 }

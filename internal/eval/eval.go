@@ -183,7 +183,7 @@ func (in *Instance) aims(f *event.Finding) bool {
 	if len(in.Destinations) == 0 || !d.Addr.IsValid() && d.Domain == "" && f.Query == "" {
 		return true
 	}
-	return d.Addr.IsValid() && names(in.Destinations, d.Addr) || within(in.Destinations, d.Domain) || within(in.Destinations, f.Query)
+	return d.Addr.IsValid() && names(in.Destinations, d.Addr) || within(in.Destinations, d.Domain) || within(in.Destinations, f.Query) || above(in.Destinations, f.Query)
 }
 
 // names reports whether one of the texts is the address or a network with it.
@@ -205,6 +205,12 @@ func within(texts []string, name string) bool {
 		return false
 	}
 	return slices.ContainsFunc(texts, func(t string) bool { return name == t || strings.HasSuffix(name, "."+t) })
+}
+
+// above reports whether one of the texts is below a name: detectors name the registered
+// domain of what is asked for.
+func above(texts []string, name string) bool {
+	return strings.Contains(name, ".") && slices.ContainsFunc(texts, func(t string) bool { return strings.HasSuffix(t, "."+name) })
 }
 
 // WriteTable prints the report for a person.

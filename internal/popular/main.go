@@ -92,12 +92,12 @@ func write(w io.Writer, version string, measured io.Reader) error {
 	return out.Flush()
 }
 
-// registered returns the registered domain of a name; "" if it has none, or if it
-// is one that anybody gets who asks a hoster for it.
+// registered returns the registered domain of a name; "" if it has none, if it is one
+// that anybody gets who asks a hoster for it, or one of RFC 2606, which are nobody's.
 func registered(name string) string {
 	suffix, icann := publicsuffix.PublicSuffix(name)
 	d, err := publicsuffix.EffectiveTLDPlusOne(name)
-	if err != nil || !icann || suffix == "arpa" {
+	if err != nil || !icann || suffix == "arpa" || d == "example."+suffix {
 		return ""
 	}
 	return d

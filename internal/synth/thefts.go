@@ -30,9 +30,11 @@ var exfiltrationVariants = []variant{
 		})
 	}},
 	{"dns-fast", func(n *Network, in *instance) {
+		in.Detector = "dns_tunnel"
 		n.tunnel(in, n.takeOver(in), n.at(in, 12), channel{zone: "x" + itoa(in.index) + ".up-stream.example", kind: "A", count: pick(in, 6000, 1500, 300), gap: pick(in, 50*time.Millisecond, 200*time.Millisecond, time.Second), up: pick(in, 160, 100, 50)})
 	}},
 	{"dns-slow", func(n *Network, in *instance) {
+		in.Detector = "dns_tunnel"
 		gap := pick(in, 20*time.Second, time.Minute, 5*time.Minute)
 		n.tunnel(in, n.takeOver(in), n.at(in, 0.4), channel{zone: "y" + itoa(in.index) + ".cdn-note.example", kind: "A", count: int((n.end - n.start) / int64(gap)), gap: gap, up: pick(in, 120, 60, 30)})
 	}},

@@ -87,6 +87,13 @@ func (s *JSON) Reset(line []byte) {
 	s.i, s.depth, s.stack, s.state = i+1, 1, 1, afterOpen
 }
 
+// Resume begins a walk in the middle of line: in the outermost object, before the comma
+// or the bracket at i. The line up to i must be the beginning of a valid object.
+func (s *JSON) Resume(line []byte, i int) {
+	s.b, s.i, s.err = line, i, ""
+	s.depth, s.stack, s.state = 1, 1, afterValue
+}
+
 // Err returns why the walk ended before its time: nil, parsers.ReasonBadJSON or
 // parsers.ReasonNotObject.
 func (s *JSON) Err() error {
@@ -170,22 +177,30 @@ func (s *JSON) Skip() []byte {
 // Next goes to the next member of the object or element of the array at hand. It
 // returns false behind the last one and at an error.
 func (s *JSON) Next() bool {
+	i := s.member()
+	return i >= 0 && s.value(i)
+}
+
+// member goes to the next member or element, behind its key if it has one, and returns
+// where its value begins; -1 if there is none.
+func (s *JSON) member() int {
 	b, i := s.b, s.i
 	if s.state == afterValue && i < len(b) && b[i] == ',' {
 		i++
+	} else if s.state == afterValue && i < len(b) && b[i] == '}' && s.stack&1 != 0 {
+		s.leave(i + 1)
+		return -1
 	} else if i = s.begin(); i < 0 {
-		return false
+		return -1
 	}
-	if s.stack&1 != 0 {
-		n := shortKey(b, i)
-		if n > 0 {
-			s.k0, s.k1 = i+1, n
-			i = n + 2
-		} else if i = s.key(i); i < 0 {
-			return false
-		}
+	if s.stack&1 == 0 {
+		return i
 	}
-	return s.value(i)
+	if n := shortKey(b, i); n > 0 {
+		s.k0, s.k1 = i+1, n
+		return n + 2
+	}
+	return s.key(i)
 }
 
 // shortKey returns where the key that begins with a quote at i ends, if it is one of
@@ -259,8 +274,8 @@ func (s *JSON) otherValue(i int) bool {
 		return s.fail(parsers.ReasonBadJSON)
 	}
 	s.esc, s.state, s.v0 = false, afterValue, i
-	if end := digitsEnd(b, i); end > i && end < len(b) && (b[end] == ',' || b[end] == '}') && (b[i] != '0' || end == i+1) {
-		s.kind, s.v1, s.i = Number, end, end // the usual form
+	if end := PlainNumber(b, i); end > 0 {
+		s.kind, s.v1, s.i = Number, end, end
 		return true
 	}
 	end := -1
@@ -362,37 +377,49 @@ const (
 
 // special returns a mask of the bytes in w that do not simply belong to a string: a
 // quote, a backslash, a control character. With their second bit flipped, quote and
-// control characters are the bytes below '!'.
+// control characters are the bytes below '!'. None of them has the top bit.
 func special(w uint64) uint64 {
-	q, e := w^ones*2, w^ones*'\\'
-	return ((q-ones*'!')&^q | (e-ones)&^e) & tops
+	return (((w ^ ones*2) - ones*'!') | ((w ^ ones*'\\') - ones)) &^ w & tops
+}
+
+// PlainString returns where the string ends whose first byte is at i: the place of its
+// closing quote. It is -1 if the string has escapes, and if it is not a valid one.
+func PlainString(b []byte, i int) int {
+	end, esc := closingQuote(b, i)
+	if esc {
+		return -1
+	}
+	return end
 }
 
 // closingQuote returns where the string whose first byte is at i ends, -1 if it is
 // not a valid one, and whether it has escapes.
 func closingQuote(b []byte, i int) (end int, esc bool) {
-	for {
-		for ; i <= len(b)-8; i += 8 {
-			if m := special(binary.LittleEndian.Uint64(b[i:])); m != 0 {
-				i += bits.TrailingZeros64(m) >> 3
-				break
+	for i < len(b) {
+		if i <= len(b)-8 {
+			m := special(binary.LittleEndian.Uint64(b[i:]))
+			if m == 0 {
+				i += 8
+				continue
 			}
+			i += bits.TrailingZeros64(m) >> 3
 		}
-		for i < len(b) && b[i] != '"' && b[i] != '\\' && b[i] >= ' ' {
+		switch c := b[i]; {
+		case c == '"':
+			return i, esc
+		case c == '\\':
+			n := escapeLen(b[i:])
+			if n == 0 {
+				return -1, true
+			}
+			i, esc = i+n, true
+		case c < ' ':
+			return -1, esc
+		default: // near the end of b
 			i++
 		}
-		if i >= len(b) || b[i] < ' ' {
-			return -1, esc
-		}
-		if b[i] == '"' {
-			return i, esc
-		}
-		n := escapeLen(b[i:])
-		if n == 0 {
-			return -1, true
-		}
-		i, esc = i+n, true
 	}
+	return -1, esc
 }
 
 // escapeLen returns how long the escape sequence is that b begins with, 0 if it is
@@ -431,6 +458,16 @@ func digitsEnd(b []byte, i int) int {
 		i++
 	}
 	return i
+}
+
+// PlainNumber returns where the number of a member ends that begins at i. It is -1 if it has
+// more than digits, and if it is not a valid one.
+func PlainNumber(b []byte, i int) int {
+	end := digitsEnd(b, i)
+	if end == i || end >= len(b) || b[end] != ',' && b[end] != '}' || b[i] == '0' && end > i+1 {
+		return -1
+	}
+	return end
 }
 
 // numberEnd returns where the number that begins at i ends, -1 if it is not a valid

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -94,6 +95,8 @@ func checkJSON(t *testing.T, line []byte) {
 	if err := skipped(line); (err == nil) != want {
 		t.Fatalf("%q: skipping says %v, encoding/json says %v", line, err, want)
 	}
+	checkGuide(t, line)
+	checkResume(t, line)
 	if !want {
 		return
 	}
@@ -111,7 +114,71 @@ func checkJSON(t *testing.T, line []byte) {
 	}
 }
 
+var guideNames = NewNames([]string{"a", "b", "timestamp", "http_content_type", "a_name_of_more_than_24_bytes", "é"}, []string{"c", "flow_id"})
+
+// checkGuide compares the walk of a guide with the plain one.
+func checkGuide(t *testing.T, line []byte) {
+	t.Helper()
+	type member struct {
+		key  string
+		kind Kind
+		raw  string
+	}
+	var want, got []member
+	var s JSON
+	for s.Reset(line); s.Next(); {
+		switch key := string(s.Key()); key {
+		case "a", "b", "timestamp", "http_content_type", "a_name_of_more_than_24_bytes", "é":
+			want = append(want, member{key, s.Kind(), string(s.Raw())})
+		}
+	}
+	err := s.Err()
+	g := NewGuide(guideNames)
+	for _, knows := range []string{"nothing", "this record"} {
+		got = got[:0]
+		s.Reset(line)
+		for k := g.Next(&s, 0); k != End; k = g.Next(&s, k) {
+			got = append(got, member{string(s.Key()), s.Kind(), string(s.Raw())})
+			if text := guideNames.list[k].text; text != `"`+string(s.Key())+`":` {
+				t.Errorf("%q: %s has the number of %s", line, s.Key(), text)
+			}
+		}
+		if !slices.Equal(want, got) || s.Err() != err {
+			t.Errorf("%q: walk %v, %v; with a guide that knows %s: %v, %v", line, want, err, knows, got, s.Err())
+		}
+	}
+}
+
+// checkResume compares walks that begin behind a member with the whole one.
+func checkResume(t *testing.T, line []byte) {
+	t.Helper()
+	var s, rest JSON
+	for s.Reset(line); s.Next(); {
+		if s.Kind() == Object || s.Kind() == Array {
+			s.Skip()
+		}
+		if s.Err() != nil {
+			return
+		}
+		whole := s
+		rest.Resume(line, s.i)
+		for more := true; more; {
+			more = rest.Next()
+			if whole.Next() != more || more && (string(whole.Key()) != string(rest.Key()) || string(whole.Raw()) != string(rest.Raw())) {
+				t.Fatalf("%q from %d: %q:%q, whole walk has %q:%q", line, s.i, rest.Key(), rest.Raw(), whole.Key(), whole.Raw())
+			}
+		}
+		if whole.Err() != rest.Err() {
+			t.Fatalf("%q from %d: %v, whole walk has %v", line, s.i, rest.Err(), whole.Err())
+		}
+	}
+}
+
 var jsonSeeds = []string{
+	`{"timestamp":"2024-01-01T00:00:00.000000+0000","flow_id":1234567890123456,"a":true,"d":{"a":1},"c":[1],"b":{"timestamp":2},"a":-1}`,
+	`{"a_name_of_more_than_24_bytes":1,"a":{},"a_name_of_more_than_24_bytes":"","a_name_of_more_than_24_bytez":1,"\u0061":2,"é":3}`,
+	`{"a":1,"http_content_type":1,"b":2,"a":"x","http_content_tyre":1,"b":"24 bytes must follow a key"}`,
+
 	`{}`, ` { } `, `[]`, ``, ` `, `null`, `"a"`, `1`, `{"a":1}`, `{"a":1}x`, `{"a":1} `, `{"a":1}}`, `{"a":1,}`, `{,}`, `{"a"}`, `{"a":}`,
 	`{"a":[]}`, `{"a":[1,2 , 3]}`, `{"a":[1,]}`, `{"a":[,1]}`, `{"a":[1 2]}`, `{"a":{"b":{"c":[{},[],{"d":null}]}}}`, `{"a":[}]`,
 	`{"a":tru}`, `{"a":true,"b":false,"c":null}`, `{"a":nul}`, `{"a":truex}`, `{"a" : "b" , "c" : [ "d" ] }`,
@@ -188,6 +255,38 @@ func TestJSONWalk(t *testing.T) {
 	if s.Next() {
 		t.Error("Next after the end")
 	}
+}
+
+func TestPlainValues(t *testing.T) {
+	f := func(text string, str, num int) {
+		t.Helper()
+		if got := PlainString([]byte(text), 1); got != str {
+			t.Errorf("PlainString(%q) = %d, want %d", text, got, str)
+		}
+		if got := PlainNumber([]byte(text), 1); got != num {
+			t.Errorf("PlainNumber(%q) = %d, want %d", text, got, num)
+		}
+	}
+	f(`:`, -1, -1)
+	f(`:"`, 1, -1)
+	f(`:x`, -1, -1)
+	f(`"abc",`, 4, -1)
+	f(`"abcdefgh"`, 9, -1)
+	f(`"abcdefghijklmnopé"}`, 19, -1)
+	f(`"abcdefghijklm\n",`, -1, -1)
+	f("\"abcdefghij\x1f\",", -1, -1)
+	f("\"abc\x00\",", -1, -1)
+	f(`"abc\"`, -1, -1)
+	f(`:0,`, -1, 2)
+	f(`:0}`, -1, 2)
+	f(`:01,`, -1, -1)
+	f(`:1`, -1, -1)
+	f(`:12 ,`, -1, -1)
+	f(`:-1,`, -1, -1)
+	f(`:1.5,`, -1, -1)
+	f(`:1]`, -1, -1)
+	f(`:12345678}`, -1, 9)
+	f(`:12345678901234567,`, -1, 18)
 }
 
 func TestJSONAllocates(t *testing.T) {

@@ -6,51 +6,63 @@ import "encoding/binary"
 // small integers. It is not changed after NewNames and may be shared.
 type Names struct {
 	list  []name // by number; 0 is nobody
-	table [512]uint8
+	read  int    // the greatest number that a caller gets to see
+	table [2 * maxNames]uint16
 }
 
-// End and Other are numbers that no name has.
-const (
-	End   = 0   // there was no further member
-	Other = 255 // the key is not among the names
-)
+// End is the number that no name has: there was no further member.
+const End = 0
+
+// maxNames is how many names there can be, and nobody.
+const maxNames = 512
 
 // name is a key as it stands in a line, with its quotes and colon.
 type name struct {
-	key   string
+	text string
+	// The first bytes of a line are the text if each word under its mask is words[i].
+	// A longer text is never found so, nor is nobody: their words are not under the masks.
 	words [3]uint64
 	masks [3]uint64
-	size  int // 0 if the name is too long to be compared at once
 }
 
-// NewNames numbers keys from 1. There can be up to 254; they must not need escapes.
-func NewNames(keys ...string) *Names {
-	if len(keys) >= Other {
-		panic("scan: too many names")
-	}
-	n := &Names{list: make([]name, 1, len(keys)+1)}
-	for i, k := range keys {
-		e := name{key: k}
-		if text := `"` + k + `":`; len(text) <= 24 {
-			var padded, mask [24]byte
-			copy(padded[:], text)
-			for j := range text {
-				mask[j] = 0xFF
-			}
-			for j := range e.words {
-				e.words[j] = binary.LittleEndian.Uint64(padded[8*j:])
-				e.masks[j] = binary.LittleEndian.Uint64(mask[8*j:])
-			}
-			e.size = len(text)
+// NewNames numbers the keys that are read from 1. Those that are passed are keys that
+// records have as well and that nobody acts on. Altogether there can be up to 511, all
+// different; they must not need escapes.
+func NewNames(read, passed []string) *Names {
+	n := &Names{list: make([]name, 1, 1+len(read)+len(passed)), read: len(read)}
+	n.list[0].words[0] = 1
+	for _, list := range [][]string{read, passed} {
+		for _, k := range list {
+			n.add(k)
 		}
-		n.list = append(n.list, e)
-		at := slot([]byte(k))
-		for n.table[at] != 0 {
-			at = (at + 1) % len(n.table)
-		}
-		n.table[at] = uint8(i + 1)
 	}
 	return n
+}
+
+func (n *Names) add(key string) {
+	if len(n.list) == maxNames {
+		panic("scan: too many names")
+	}
+	e := name{text: `"` + key + `":`}
+	if len(e.text) <= 24 {
+		var padded, mask [24]byte
+		copy(padded[:], e.text)
+		for i := range e.text {
+			mask[i] = 0xFF
+		}
+		for i := range e.words {
+			e.words[i] = binary.LittleEndian.Uint64(padded[8*i:])
+			e.masks[i] = binary.LittleEndian.Uint64(mask[8*i:])
+		}
+	} else {
+		e.words[0] = 1
+	}
+	at := slot([]byte(key))
+	for n.table[at] != 0 {
+		at = (at + 1) % len(n.table)
+	}
+	n.table[at] = uint16(len(n.list))
+	n.list = append(n.list, e)
 }
 
 // slot is where the search for a key begins.
@@ -59,16 +71,17 @@ func slot(key []byte) int {
 	if len(key) > 0 {
 		h += uint32(key[0])<<3 ^ uint32(key[len(key)-1])<<5 ^ uint32(key[len(key)/2])<<1
 	}
-	return int(h * 2654435761 >> 23)
+	return int(h * 2654435761 >> 22)
 }
 
-// find returns the number of a key, Other if it has none.
+// find returns the number of a key, maxNames if it has none.
 func (n *Names) find(key []byte) int {
 	for at := slot(key); ; at = (at + 1) % len(n.table) {
-		switch id := int(n.table[at]); {
-		case id == 0:
-			return Other
-		case n.list[id].key == string(key):
+		id := int(n.table[at])
+		if id == 0 {
+			return maxNames
+		}
+		if text := n.list[id].text; text[1:len(text)-2] == string(key) {
 			return id
 		}
 	}
@@ -82,50 +95,69 @@ func (n *Names) find(key []byte) int {
 //		switch k {
 type Guide struct {
 	names *Names
-	after [256]uint8 // by the number of a key, the number of the key that followed it
+	after [maxNames]uint16 // by the number of a key, the number of the key that followed it
 }
 
 // NewGuide returns a guide that has not learnt anything.
 func NewGuide(n *Names) Guide { return Guide{names: n} }
 
-// Next does s.Next and returns the number of the key, Other or End. prev is the
-// number of the key before, 0 for the first member.
+// Next goes to the next member whose key is read and returns the number of the key, or
+// End. prev is the number of the key before, 0 for the first member. The walk must be in
+// an object.
 func (g *Guide) Next(s *JSON, prev int) int {
-	id := int(g.after[uint8(prev)])
-	if e := &g.names.list[id]; s.expect(e) {
-		return id
+	for {
+		id, i := g.key(s, uint(prev)%maxNames)
+		if i < 0 || !s.value(i) {
+			return End
+		}
+		if id <= g.names.read {
+			return id
+		}
+		if id < maxNames {
+			prev = id
+		}
 	}
-	if !s.Next() {
-		return End
-	}
-	id = g.names.find(s.Key())
-	if id != Other {
-		g.after[uint8(prev)] = uint8(id)
-	}
-	return id
 }
 
-// expect goes to the next member if its key is e. Otherwise, and if the value is not
-// valid, it returns false and leaves the rest to Next.
-func (s *JSON) expect(e *name) bool {
+// key goes to the key of the next member and returns its number, maxNames if it has none,
+// and where its value begins; -1 if there is no further member.
+func (g *Guide) key(s *JSON, prev uint) (id, value int) {
 	b, i := s.b, s.i
-	if s.state == afterValue {
-		if i >= len(b) || b[i] != ',' {
-			return false
-		}
+	switch {
+	case s.state == afterValue && i < len(b) && b[i] == ',':
 		i++
-	} else if s.state != afterOpen {
-		return false
+	case s.state == afterOpen:
+	default:
+		return g.search(s, prev)
 	}
-	if e.size == 0 || len(b)-i < 24 || s.stack&1 == 0 {
-		return false
+	id = int(g.after[prev])
+	e := &g.names.list[id]
+	if !e.at(b, i) {
+		return g.search(s, prev)
+	}
+	end := i + len(e.text)
+	s.k0, s.k1 = i+1, end-2
+	return id, end
+}
+
+// at reports whether the name stands at i.
+func (e *name) at(b []byte, i int) bool {
+	if len(b)-i < 24 {
+		return len(e.text) > 0 && len(b)-i >= len(e.text) && string(b[i:i+len(e.text)]) == e.text
 	}
 	t := b[i : i+24]
-	if (binary.LittleEndian.Uint64(t)^e.words[0])&e.masks[0]|
-		(binary.LittleEndian.Uint64(t[8:])^e.words[1])&e.masks[1]|
-		(binary.LittleEndian.Uint64(t[16:])^e.words[2])&e.masks[2] != 0 {
-		return false
+	return binary.LittleEndian.Uint64(t)&e.masks[0]^e.words[0]|
+		binary.LittleEndian.Uint64(t[8:])&e.masks[1]^e.words[1]|
+		binary.LittleEndian.Uint64(t[16:])&e.masks[2]^e.words[2] == 0
+}
+
+// search is key for a member that is not the one that followed prev before. Now it is.
+func (g *Guide) search(s *JSON, prev uint) (id, value int) {
+	if value = s.member(); value < 0 {
+		return 0, -1
 	}
-	s.k0, s.k1 = i+1, i+e.size-2
-	return s.value(i + e.size)
+	if id = g.names.find(s.Key()); id < maxNames {
+		g.after[prev] = uint16(id)
+	}
+	return id, value
 }

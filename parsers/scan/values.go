@@ -258,13 +258,13 @@ func ISO(b []byte) (int64, bool) {
 // lines are close to each other. The zero ISOCache is ready; it is used by one
 // goroutine.
 type ISOCache struct {
-	lo, hi uint64 // the first sixteen bytes, "2018-03-24T17:15"
+	lo, hi uint64 // the first sixteen bytes, "2018-03-24T17:15"; 0 if it has seen none
 	minute int64  // Unix seconds
 }
 
-// ISO is ISO with a memory, for times in UTC with six decimals.
+// ISO is ISO with a memory, for times in UTC with six decimals, which end in Z or +0000.
 func (c *ISOCache) ISO(b []byte) (int64, bool) {
-	if len(b) != 27 || b[26] != 'Z' || b[19] != '.' || b[16] != ':' {
+	if len(b) < 27 || b[19] != '.' || b[16] != ':' || !isUTC(b[26:]) {
 		return ISO(b)
 	}
 	lo, hi := binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[8:])
@@ -274,14 +274,19 @@ func (c *ISOCache) ISO(b []byte) (int64, bool) {
 		return 0, false
 	}
 	sec := int64(d10)*10 + int64(d1)
-	if lo != c.lo || hi != c.hi {
+	if lo != c.lo || hi != c.hi || lo == 0 {
 		ns, ok := ISO(b)
-		if ok && ns >= 0 {
+		if ok && ns >= 0 && ns < math.MaxInt64-60*second { // the minute's other seconds are in range too
 			c.lo, c.hi, c.minute = lo, hi, ns/second-sec
 		}
 		return ns, ok
 	}
 	return (c.minute+sec)*second + int64(us)*1000, true
+}
+
+// isUTC reports whether b is one of the usual names of UTC's zone.
+func isUTC(b []byte) bool {
+	return len(b) == 5 && binary.LittleEndian.Uint32(b) == '+'|'0'<<8|'0'<<16|'0'<<24 && b[4] == '0' || len(b) == 1 && b[0] == 'Z'
 }
 
 // pairs reads pairs of digits and remembers whether one was none.

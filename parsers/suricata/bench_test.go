@@ -12,8 +12,9 @@ import (
 )
 
 // eve is a record with the members that the parser has columns for, and no others:
-// what one would write to read EVE with a decoder of JSON. The texts of times,
-// addresses and flags stay texts, which spares the decoders that work.
+// what one would write to read EVE with a decoder of JSON; TestRivalColumns compares the
+// two. The texts of times, addresses and flags stay texts, which spares the decoders that
+// work.
 type eve struct {
 	Timestamp   string   `json:"timestamp"`
 	FlowID      uint64   `json:"flow_id"`
@@ -34,7 +35,6 @@ type eve struct {
 	Flow    *eveFlow `json:"flow"`
 	NetFlow *eveFlow `json:"netflow"`
 	TCP     *struct {
-		Flags   string `json:"tcp_flags"`
 		FlagsTS string `json:"tcp_flags_ts"`
 		FlagsTC string `json:"tcp_flags_tc"`
 	} `json:"tcp"`
@@ -80,6 +80,7 @@ type eve struct {
 			HASSH    eveHash `json:"hassh"`
 		}
 	} `json:"ssh"`
+	Stats *eveStats `json:"stats"`
 	eveWindows
 	eveApps
 }
@@ -229,6 +230,34 @@ type eveMQTT struct {
 	Return   int    `json:"return_code"`
 	Reason   int    `json:"reason_code"`
 	Topic    string `json:"topic"`
+	// Topics are objects or texts; the decoders need not look into them.
+	Topics json.RawMessage `json:"topics"`
+}
+
+// eveStats are the counters that a stats record is kept for.
+type eveStats struct {
+	Uptime  uint64 `json:"uptime"`
+	Capture struct {
+		Packets uint64 `json:"kernel_packets"`
+		Drops   uint64 `json:"kernel_drops"`
+		Errors  uint64 `json:"errors"`
+	} `json:"capture"`
+	Decoder struct {
+		Packets uint64 `json:"pkts"`
+		Bytes   uint64 `json:"bytes"`
+		Invalid uint64 `json:"invalid"`
+	} `json:"decoder"`
+	TCP struct {
+		Sessions uint64 `json:"sessions"`
+		Dropped  uint64 `json:"ssn_memcap_drop"`
+		Segments uint64 `json:"segment_memcap_drop"`
+		Gaps     uint64 `json:"reassembly_gap"`
+	} `json:"tcp"`
+	Flow struct {
+		Memcap    uint64 `json:"memcap"`
+		Emergency uint64 `json:"emerg_mode_entered"`
+	} `json:"flow"`
+	Pressure uint64 `json:"memcap_pressure"`
 }
 
 type eveApps struct {

@@ -31,7 +31,7 @@ func (p *Parser) flow() {
 			p.bool(&c.Alerted, event.ConnAlerted)
 		case keySrcIP:
 			if s.Kind() == scan.String {
-				r.flowAddr, r.flowSource = scan.Addr(s.Bytes(p.b))
+				r.flowAddr, r.flowSource = p.addrs.Addr(s.Bytes(p.b))
 			}
 		case keySrcPort:
 			if v, ok := p.number(); ok {

@@ -160,7 +160,7 @@ func (p *Parser) answers() {
 // one field the one that Zeek logs too.
 func (p *Parser) answerMember(k int) {
 	s := &p.s
-	key := scan.Other
+	key := scan.End
 	switch k {
 	case keyTTL:
 		if v, ok := p.number(); ok && v < 1<<32 {
@@ -208,7 +208,7 @@ func (p *Parser) grouped() {
 		if s.Kind() != scan.Array {
 			continue
 		}
-		key := scan.Other
+		key := scan.End
 		switch string(s.Key()) {
 		case "SRV":
 			key = keyName
@@ -220,7 +220,7 @@ func (p *Parser) grouped() {
 		for s.Enter(); s.Next(); {
 			if s.Kind() == scan.String {
 				p.list = append(p.list, s.Text(p.b))
-			} else if key != scan.Other {
+			} else if key != scan.End {
 				p.innerList(key)
 			}
 		}

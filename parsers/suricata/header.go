@@ -30,9 +30,7 @@ func (p *Parser) member(k int) error {
 	case keyDestPort:
 		p.port(&ev.Resp.Port, event.ColRespPort)
 	case keyProto:
-		if ev.Proto = scan.Proto(s.Bytes(p.b)); ev.Proto != 0 {
-			ev.Set.Add(event.ColProto)
-		}
+		p.proto(s.Bytes(p.b))
 	case keyCommunityID:
 		p.text(&ev.CommunityID, event.ColCommunityID)
 	case keyTxID:
@@ -50,7 +48,7 @@ func (p *Parser) member(k int) error {
 	case keyDirection:
 		p.r.toClient, p.r.toServer = p.is("to_client"), p.is("to_server")
 	default:
-		if s.Kind() == scan.Object && k != scan.Other {
+		if s.Kind() == scan.Object {
 			p.object(k)
 		}
 	}

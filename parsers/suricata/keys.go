@@ -5,16 +5,11 @@ import (
 	"tidewatch/parsers/scan"
 )
 
-// The keys that objects of a record have, whether they matter or not: the walk goes
-// from one known key to the next.
+// The keys that are read in some object of a record.
 const (
 	_ = iota
 	keyTimestamp
 	keyFlowID
-	keyParentID
-	keySensorID
-	keyInIface
-	keyPcapCnt
 	keyEventType
 	keyVLAN
 	keySrcIP
@@ -22,19 +17,12 @@ const (
 	keyDestIP
 	keyDestPort
 	keyProto
-	keyIPV
 	keyICMPType
 	keyICMPCode
-	keyResponseICMPType
-	keyResponseICMPCode
-	keyPktSrc
 	keyCommunityID
 	keyTxID
 	keyAppProto
-	keyAppProtoTS
-	keyAppProtoTC
 	keyDirection
-	keyHost
 	keyFlow
 	keyNetflow
 	keyTCP
@@ -58,7 +46,6 @@ const (
 	keyDCERPC
 	keyMQTT
 	keyNFS
-	keyRPC
 	keySNMP
 	keySIP
 	keyIKE
@@ -206,57 +193,8 @@ const (
 	keyVersionMajor
 	keyPayload
 	keyRole
-	keyAge
-	keyEmergency
-	keyBypass
-	keySyn
-	keyFin
-	keyRst
-	keyPsh
-	keyAck
-	keyUrg
-	keyEcn
-	keyCwr
-	keyTSMaxRegions
-	keyTCMaxRegions
-	keyTSGap
-	keyTCGap
-	keyAuthorities
-	keyAdditionals
-	keyZ
-	keyGaps
-	keyStored
-	keyStatusCode
-	keySessionID
-	keyTreeID
-	keyResponseHeaders
-	keyRedirect
-	keyHTTPPort
-	keyXff
-	keyContentRange
-	keyCallID
-	keyReply
-	keyReplyReceived
-	keyReplyTruncated
-	keyCommandTruncated
-	keyDynamicPort
-	keyMode
-	keyHhash
-	keyFileTx
-	keyFromProto
-	keyString
-	keyMinTTL
-	keyMaxTTL
-	keyMetadata
-	keyAckResult
-	keyMajor
-	keyMinor
 	keyUUID
 	keyHash
-	keyQos
-	keyRetain
-	keyDup
-	keyMessageID
 	keyOpnum
 	keyMname
 )
@@ -302,257 +240,215 @@ const (
 	numContexts = iota + event.NumKinds
 )
 
-var keyNames = scan.NewNames(keyTexts[1:]...)
+var keyNames = scan.NewNames(keyTexts[1:], passedKeys)
 
 var keyTexts = [...]string{
-	keyTimestamp:        "timestamp",
-	keyFlowID:           "flow_id",
-	keyParentID:         "parent_id",
-	keySensorID:         "sensor_id",
-	keyInIface:          "in_iface",
-	keyPcapCnt:          "pcap_cnt",
-	keyEventType:        "event_type",
-	keyVLAN:             "vlan",
-	keySrcIP:            "src_ip",
-	keySrcPort:          "src_port",
-	keyDestIP:           "dest_ip",
-	keyDestPort:         "dest_port",
-	keyProto:            "proto",
-	keyIPV:              "ip_v",
-	keyICMPType:         "icmp_type",
-	keyICMPCode:         "icmp_code",
-	keyResponseICMPType: "response_icmp_type",
-	keyResponseICMPCode: "response_icmp_code",
-	keyPktSrc:           "pkt_src",
-	keyCommunityID:      "community_id",
-	keyTxID:             "tx_id",
-	keyAppProto:         "app_proto",
-	keyAppProtoTS:       "app_proto_ts",
-	keyAppProtoTC:       "app_proto_tc",
-	keyDirection:        "direction",
-	keyHost:             "host",
-	keyFlow:             "flow",
-	keyNetflow:          "netflow",
-	keyTCP:              "tcp",
-	keyEther:            "ether",
-	keyDNS:              "dns",
-	keyTLS:              "tls",
-	keyQUIC:             "quic",
-	keyHTTP:             "http",
-	keyHTTP2:            "http2",
-	keyFileinfo:         "fileinfo",
-	keyAlert:            "alert",
-	keyAnomaly:          "anomaly",
-	keySSH:              "ssh",
-	keySMB:              "smb",
-	keyRDP:              "rdp",
-	keyKRB5:             "krb5",
-	keyDHCP:             "dhcp",
-	keyFTP:              "ftp",
-	keySMTP:             "smtp",
-	keyEmail:            "email",
-	keyDCERPC:           "dcerpc",
-	keyMQTT:             "mqtt",
-	keyNFS:              "nfs",
-	keyRPC:              "rpc",
-	keySNMP:             "snmp",
-	keySIP:              "sip",
-	keyIKE:              "ike",
-	keyIKEv2:            "ikev2",
-	keyPktsToserver:     "pkts_toserver",
-	keyPkts:             "pkts",
-	keyPktsToclient:     "pkts_toclient",
-	keyBytesToserver:    "bytes_toserver",
-	keyBytes:            "bytes",
-	keyBytesToclient:    "bytes_toclient",
-	keyStart:            "start",
-	keyEnd:              "end",
-	keyState:            "state",
-	keyReason:           "reason",
-	keyAlerted:          "alerted",
-	keyTCPFlagsTS:       "tcp_flags_ts",
-	keyTCPFlagsTC:       "tcp_flags_tc",
-	keyTCPFlags:         "tcp_flags",
-	keySrcMAC:           "src_mac",
-	keySrcMacs:          "src_macs",
-	keyDestMAC:          "dest_mac",
-	keyDestMacs:         "dest_macs",
-	keyQueries:          "queries",
-	keyQuery:            "query",
-	keyAnswer:           "answer",
-	keyVersion:          "version",
-	keyType:             "type",
-	keyID:               "id",
-	keyRrname:           "rrname",
-	keyRrtype:           "rrtype",
-	keyRcode:            "rcode",
-	keyFlags:            "flags",
-	keyAA:               "aa",
-	keyTC:               "tc",
-	keyRD:               "rd",
-	keyRA:               "ra",
-	keyOpcode:           "opcode",
-	keyRdata:            "rdata",
-	keyTTL:              "ttl",
-	keyAnswers:          "answers",
-	keyGrouped:          "grouped",
-	keySRV:              "srv",
-	keySOA:              "soa",
-	keySSHFP:            "sshfp",
-	keySNI:              "sni",
-	keySubject:          "subject",
-	keyIssuerdn:         "issuerdn",
-	keySerial:           "serial",
-	keyFingerprint:      "fingerprint",
-	keyNotbefore:        "notbefore",
-	keyNotafter:         "notafter",
-	keySessionResumed:   "session_resumed",
-	keyServerALPNS:      "server_alpns",
-	keyClient:           "client",
-	keyJA3:              "ja3",
-	keyJA3S:             "ja3s",
-	keyJA4:              "ja4",
-	keyUA:               "ua",
-	keyServer:           "server",
-	keyProtoVersion:     "proto_version",
-	keySoftwareVersion:  "software_version",
-	keyHassh:            "hassh",
-	keyHostname:         "hostname",
-	keyURL:              "url",
-	keyHTTPUserAgent:    "http_user_agent",
-	keyHTTPContentType:  "http_content_type",
-	keyHTTPRefer:        "http_refer",
-	keyHTTPMethod:       "http_method",
-	keyProtocol:         "protocol",
-	keyStatus:           "status",
-	keyLength:           "length",
-	keyRequestHeaders:   "request_headers",
-	keyName:             "name",
-	keyValue:            "value",
-	keyFilename:         "filename",
-	keySize:             "size",
-	keyMD5:              "md5",
-	keySHA1:             "sha1",
-	keySHA256:           "sha256",
-	keyMimetype:         "mimetype",
-	keyAction:           "action",
-	keyGID:              "gid",
-	keySignatureID:      "signature_id",
-	keyRev:              "rev",
-	keySignature:        "signature",
-	keyCategory:         "category",
-	keySeverity:         "severity",
-	keyEvent:            "event",
-	keyLayer:            "layer",
-	keyCommand:          "command",
-	keyDialect:          "dialect",
-	keyDirectory:        "directory",
-	keyShare:            "share",
-	keyFUID:             "fuid",
-	keyRename:           "rename",
-	keyFrom:             "from",
-	keyTo:               "to",
-	keyCookie:           "cookie",
-	keyChannels:         "channels",
-	keyKeyboardLayout:   "keyboard_layout",
-	keyBuild:            "build",
-	keyClientName:       "client_name",
-	keyMsgType:          "msg_type",
-	keyFailedRequest:    "failed_request",
-	keyCname:            "cname",
-	keyRealm:            "realm",
-	keySname:            "sname",
-	keyEncryption:       "encryption",
-	keyErrorCode:        "error_code",
-	keyClientMAC:        "client_mac",
-	keyClientIP:         "client_ip",
-	keyAssignedIP:       "assigned_ip",
-	keyRequestedIP:      "requested_ip",
-	keyDHCPType:         "dhcp_type",
-	keyLeaseTime:        "lease_time",
-	keyCommandData:      "command_data",
-	keyCompletionCode:   "completion_code",
-	keyHelo:             "helo",
-	keyMailFrom:         "mail_from",
-	keyRcptTo:           "rcpt_to",
-	keyRequest:          "request",
-	keyResponse:         "response",
-	keyRPCVersion:       "rpc_version",
-	keyReq:              "req",
-	keyInterfaces:       "interfaces",
-	keyClientID:         "client_id",
-	keyUsername:         "username",
-	keyProtocolVersion:  "protocol_version",
-	keyReturnCode:       "return_code",
-	keyReasonCode:       "reason_code",
-	keyTopic:            "topic",
-	keyTopics:           "topics",
-	keyProcedure:        "procedure",
-	keyPduType:          "pdu_type",
-	keyCommunity:        "community",
-	keyUSM:              "usm",
-	keyTrapType:         "trap_type",
-	keyError:            "error",
-	keyVars:             "vars",
-	keyMethod:           "method",
-	keyCode:             "code",
-	keyURI:              "uri",
-	keyExchangeType:     "exchange_type",
-	keyInitSPI:          "init_spi",
-	keyVersionMajor:     "version_major",
-	keyPayload:          "payload",
-	keyRole:             "role",
-	keyAge:              "age",
-	keyEmergency:        "emergency",
-	keyBypass:           "bypass",
-	keySyn:              "syn",
-	keyFin:              "fin",
-	keyRst:              "rst",
-	keyPsh:              "psh",
-	keyAck:              "ack",
-	keyUrg:              "urg",
-	keyEcn:              "ecn",
-	keyCwr:              "cwr",
-	keyTSMaxRegions:     "ts_max_regions",
-	keyTCMaxRegions:     "tc_max_regions",
-	keyTSGap:            "ts_gap",
-	keyTCGap:            "tc_gap",
-	keyAuthorities:      "authorities",
-	keyAdditionals:      "additionals",
-	keyZ:                "z",
-	keyGaps:             "gaps",
-	keyStored:           "stored",
-	keyStatusCode:       "status_code",
-	keySessionID:        "session_id",
-	keyTreeID:           "tree_id",
-	keyResponseHeaders:  "response_headers",
-	keyRedirect:         "redirect",
-	keyHTTPPort:         "http_port",
-	keyXff:              "xff",
-	keyContentRange:     "content_range",
-	keyCallID:           "call_id",
-	keyReply:            "reply",
-	keyReplyReceived:    "reply_received",
-	keyReplyTruncated:   "reply_truncated",
-	keyCommandTruncated: "command_truncated",
-	keyDynamicPort:      "dynamic_port",
-	keyMode:             "mode",
-	keyHhash:            "hhash",
-	keyFileTx:           "file_tx",
-	keyFromProto:        "from_proto",
-	keyString:           "string",
-	keyMinTTL:           "min_ttl",
-	keyMaxTTL:           "max_ttl",
-	keyMetadata:         "metadata",
-	keyAckResult:        "ack_result",
-	keyMajor:            "major",
-	keyMinor:            "minor",
-	keyUUID:             "uuid",
-	keyHash:             "hash",
-	keyQos:              "qos",
-	keyRetain:           "retain",
-	keyDup:              "dup",
-	keyMessageID:        "message_id",
-	keyOpnum:            "opnum",
-	keyMname:            "mname",
+	keyTimestamp:       "timestamp",
+	keyFlowID:          "flow_id",
+	keyEventType:       "event_type",
+	keyVLAN:            "vlan",
+	keySrcIP:           "src_ip",
+	keySrcPort:         "src_port",
+	keyDestIP:          "dest_ip",
+	keyDestPort:        "dest_port",
+	keyProto:           "proto",
+	keyICMPType:        "icmp_type",
+	keyICMPCode:        "icmp_code",
+	keyCommunityID:     "community_id",
+	keyTxID:            "tx_id",
+	keyAppProto:        "app_proto",
+	keyDirection:       "direction",
+	keyFlow:            "flow",
+	keyNetflow:         "netflow",
+	keyTCP:             "tcp",
+	keyEther:           "ether",
+	keyDNS:             "dns",
+	keyTLS:             "tls",
+	keyQUIC:            "quic",
+	keyHTTP:            "http",
+	keyHTTP2:           "http2",
+	keyFileinfo:        "fileinfo",
+	keyAlert:           "alert",
+	keyAnomaly:         "anomaly",
+	keySSH:             "ssh",
+	keySMB:             "smb",
+	keyRDP:             "rdp",
+	keyKRB5:            "krb5",
+	keyDHCP:            "dhcp",
+	keyFTP:             "ftp",
+	keySMTP:            "smtp",
+	keyEmail:           "email",
+	keyDCERPC:          "dcerpc",
+	keyMQTT:            "mqtt",
+	keyNFS:             "nfs",
+	keySNMP:            "snmp",
+	keySIP:             "sip",
+	keyIKE:             "ike",
+	keyIKEv2:           "ikev2",
+	keyPktsToserver:    "pkts_toserver",
+	keyPkts:            "pkts",
+	keyPktsToclient:    "pkts_toclient",
+	keyBytesToserver:   "bytes_toserver",
+	keyBytes:           "bytes",
+	keyBytesToclient:   "bytes_toclient",
+	keyStart:           "start",
+	keyEnd:             "end",
+	keyState:           "state",
+	keyReason:          "reason",
+	keyAlerted:         "alerted",
+	keyTCPFlagsTS:      "tcp_flags_ts",
+	keyTCPFlagsTC:      "tcp_flags_tc",
+	keyTCPFlags:        "tcp_flags",
+	keySrcMAC:          "src_mac",
+	keySrcMacs:         "src_macs",
+	keyDestMAC:         "dest_mac",
+	keyDestMacs:        "dest_macs",
+	keyQueries:         "queries",
+	keyQuery:           "query",
+	keyAnswer:          "answer",
+	keyVersion:         "version",
+	keyType:            "type",
+	keyID:              "id",
+	keyRrname:          "rrname",
+	keyRrtype:          "rrtype",
+	keyRcode:           "rcode",
+	keyFlags:           "flags",
+	keyAA:              "aa",
+	keyTC:              "tc",
+	keyRD:              "rd",
+	keyRA:              "ra",
+	keyOpcode:          "opcode",
+	keyRdata:           "rdata",
+	keyTTL:             "ttl",
+	keyAnswers:         "answers",
+	keyGrouped:         "grouped",
+	keySRV:             "srv",
+	keySOA:             "soa",
+	keySSHFP:           "sshfp",
+	keySNI:             "sni",
+	keySubject:         "subject",
+	keyIssuerdn:        "issuerdn",
+	keySerial:          "serial",
+	keyFingerprint:     "fingerprint",
+	keyNotbefore:       "notbefore",
+	keyNotafter:        "notafter",
+	keySessionResumed:  "session_resumed",
+	keyServerALPNS:     "server_alpns",
+	keyClient:          "client",
+	keyJA3:             "ja3",
+	keyJA3S:            "ja3s",
+	keyJA4:             "ja4",
+	keyUA:              "ua",
+	keyServer:          "server",
+	keyProtoVersion:    "proto_version",
+	keySoftwareVersion: "software_version",
+	keyHassh:           "hassh",
+	keyHostname:        "hostname",
+	keyURL:             "url",
+	keyHTTPUserAgent:   "http_user_agent",
+	keyHTTPContentType: "http_content_type",
+	keyHTTPRefer:       "http_refer",
+	keyHTTPMethod:      "http_method",
+	keyProtocol:        "protocol",
+	keyStatus:          "status",
+	keyLength:          "length",
+	keyRequestHeaders:  "request_headers",
+	keyName:            "name",
+	keyValue:           "value",
+	keyFilename:        "filename",
+	keySize:            "size",
+	keyMD5:             "md5",
+	keySHA1:            "sha1",
+	keySHA256:          "sha256",
+	keyMimetype:        "mimetype",
+	keyAction:          "action",
+	keyGID:             "gid",
+	keySignatureID:     "signature_id",
+	keyRev:             "rev",
+	keySignature:       "signature",
+	keyCategory:        "category",
+	keySeverity:        "severity",
+	keyEvent:           "event",
+	keyLayer:           "layer",
+	keyCommand:         "command",
+	keyDialect:         "dialect",
+	keyDirectory:       "directory",
+	keyShare:           "share",
+	keyFUID:            "fuid",
+	keyRename:          "rename",
+	keyFrom:            "from",
+	keyTo:              "to",
+	keyCookie:          "cookie",
+	keyChannels:        "channels",
+	keyKeyboardLayout:  "keyboard_layout",
+	keyBuild:           "build",
+	keyClientName:      "client_name",
+	keyMsgType:         "msg_type",
+	keyFailedRequest:   "failed_request",
+	keyCname:           "cname",
+	keyRealm:           "realm",
+	keySname:           "sname",
+	keyEncryption:      "encryption",
+	keyErrorCode:       "error_code",
+	keyClientMAC:       "client_mac",
+	keyClientIP:        "client_ip",
+	keyAssignedIP:      "assigned_ip",
+	keyRequestedIP:     "requested_ip",
+	keyDHCPType:        "dhcp_type",
+	keyLeaseTime:       "lease_time",
+	keyCommandData:     "command_data",
+	keyCompletionCode:  "completion_code",
+	keyHelo:            "helo",
+	keyMailFrom:        "mail_from",
+	keyRcptTo:          "rcpt_to",
+	keyRequest:         "request",
+	keyResponse:        "response",
+	keyRPCVersion:      "rpc_version",
+	keyReq:             "req",
+	keyInterfaces:      "interfaces",
+	keyClientID:        "client_id",
+	keyUsername:        "username",
+	keyProtocolVersion: "protocol_version",
+	keyReturnCode:      "return_code",
+	keyReasonCode:      "reason_code",
+	keyTopic:           "topic",
+	keyTopics:          "topics",
+	keyProcedure:       "procedure",
+	keyPduType:         "pdu_type",
+	keyCommunity:       "community",
+	keyUSM:             "usm",
+	keyTrapType:        "trap_type",
+	keyError:           "error",
+	keyVars:            "vars",
+	keyMethod:          "method",
+	keyCode:            "code",
+	keyURI:             "uri",
+	keyExchangeType:    "exchange_type",
+	keyInitSPI:         "init_spi",
+	keyVersionMajor:    "version_major",
+	keyPayload:         "payload",
+	keyRole:            "role",
+	keyUUID:            "uuid",
+	keyHash:            "hash",
+	keyOpnum:           "opnum",
+	keyMname:           "mname",
+}
+
+// passedKeys are keys that are read nowhere. They are named so that the walk passes them
+// quickly; one that is missing here only costs time.
+var passedKeys = []string{
+	"parent_id", "sensor_id", "in_iface", "pcap_cnt", "ip_v", "response_icmp_type", "response_icmp_code", "pkt_src",
+	"app_proto_ts", "app_proto_tc", "host", "rpc", "age", "emergency", "bypass", "syn", "fin", "rst", "psh", "ack",
+	"urg", "ecn", "cwr", "ts_max_regions", "tc_max_regions", "ts_gap", "tc_gap", "authorities", "additionals", "z",
+	"gaps", "stored", "status_code", "session_id", "tree_id", "response_headers", "redirect", "http_port", "xff",
+	"content_range", "call_id", "reply", "reply_received", "reply_truncated", "command_truncated", "dynamic_port",
+	"mode", "hhash", "file_tx", "from_proto", "string", "min_ttl", "max_ttl", "metadata", "ack_result", "major",
+	"minor", "qos", "retain", "dup", "message_id", "frag_cnt", "stub_data_size", "res", "access", "disposition",
+	"created", "accessed", "modified", "changed", "qr", "function", "stream_id", "xid", "auth_type", "creds",
+	"priority", "client_dialects", "server_guid", "client_guid", "raw", "max_read_size", "max_write_size", "named_pipe",
+	"share_type", "request_line", "response_line", "rname", "refresh", "retry", "expire", "minimum", "native_os",
+	"native_lm", "ntlmssp", "weak_encryption", "ticket_encryption", "ticket_weak_encryption", "service", "extensions",
+	"kerberos", "app_proto_orig", "app_proto_expected", "spi", "cyu", "version_minor", "resp_spi", "algo", "weight",
+	"port", "trap_oid", "trap_address", "renewal_time", "activityuuid", "seqnum", "verdict", "tunnel", "files",
+	"packet", "payload_printable", "stream", "packet_info", "capture_file",
 }

@@ -29,6 +29,8 @@ type Parser struct {
 	r  record
 
 	guides       [numContexts]scan.Guide
+	clock        scan.ISOCache
+	addrs        scan.AddrCache
 	extra, stats picker
 	sawFlow      bool
 	skips        skips
@@ -80,8 +82,13 @@ func (p *Parser) Parse(b *event.Batch, ev *event.Event, line []byte) error {
 	p.b, p.ev, p.r = b, ev, record{}
 	ev.Sensor = event.SensorSuricata
 	s := &p.s
-	s.Reset(line)
-	for k := p.next(0, 0); k != scan.End; k = p.next(int(ev.Kind), k) {
+	at, k := p.head(line)
+	if at == 0 {
+		s.Reset(line)
+	} else {
+		s.Resume(line, at)
+	}
+	for k = p.next(int(ev.Kind), k); k != scan.End; k = p.next(int(ev.Kind), k) {
 		if err := p.member(k); err != nil {
 			return err
 		}
@@ -125,18 +132,23 @@ func (p *Parser) eventType() error {
 	if p.s.Kind() != scan.String {
 		return nil
 	}
-	name := p.s.Bytes(p.b)
+	if name := p.s.Bytes(p.b); !p.known(name) {
+		return p.skips.of(name)
+	}
+	return nil
+}
+
+// known sets the record's kind. It returns false for a record that is to be skipped.
+func (p *Parser) known(name []byte) bool {
 	kind := kindOf(name)
 	p.r.eventType = true
 	p.r.netflow = kind == event.KindConn && len(name) != len("flow")
-	switch {
-	case kind == event.KindUnknown, p.r.netflow && p.sawFlow:
-		return p.skips.of(name)
-	case kind == event.KindConn && !p.r.netflow:
-		p.sawFlow = true
+	if kind == event.KindUnknown || p.r.netflow && p.sawFlow {
+		return false
 	}
+	p.sawFlow = p.sawFlow || kind == event.KindConn && !p.r.netflow
 	p.ev.Kind = kind
-	return nil
+	return true
 }
 
 // kindOf returns the kind of records of an event_type, KindUnknown for one that

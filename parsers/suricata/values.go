@@ -93,7 +93,7 @@ func (p *Parser) time(dst *int64) bool {
 	if p.s.Kind() != scan.String {
 		return false
 	}
-	ns, ok := scan.ISO(p.s.Bytes(p.b))
+	ns, ok := p.clock.ISO(p.s.Bytes(p.b))
 	if !ok {
 		p.r.reason = parsers.ReasonBadTime
 		return false
@@ -119,7 +119,7 @@ func (p *Parser) addr(dst *netip.Addr, c event.Column) {
 	if p.s.Kind() != scan.String || len(raw) == 0 {
 		return
 	}
-	a, ok := scan.Addr(raw)
+	a, ok := p.addrs.Addr(raw)
 	if !ok {
 		p.r.reason = parsers.ReasonBadAddr
 		return
@@ -136,6 +136,13 @@ func (p *Parser) optionalAddr(dst *netip.Addr, c event.Column) {
 	if a, ok := scan.Addr(p.s.Bytes(p.b)); ok {
 		*dst = a
 		p.ev.Set.Add(c)
+	}
+}
+
+// proto reads the name of an IP protocol.
+func (p *Parser) proto(name []byte) {
+	if p.ev.Proto = scan.Proto(name); p.ev.Proto != 0 {
+		p.ev.Set.Add(event.ColProto)
 	}
 }
 

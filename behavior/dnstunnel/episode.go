@@ -1,0 +1,288 @@
+package dnstunnel
+
+import (
+	"encoding/hex"
+	"fmt"
+	"math"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"tidewatch/behavior/phrase"
+	"tidewatch/event"
+)
+
+const (
+	maxSamples  = 10
+	maxExamples = 5
+	// slowAfter is how long a tunnel has gone on before it is found, to be slow.
+	slowAfter = hour
+	// sharedHosts and sharedShare are how many hosts, and which part of all, make a
+	// domain a shared one. Fewer may be the victims of one intruder.
+	sharedHosts, sharedShare = 4, 0.05
+)
+
+// episode is one tunnel.
+type episode struct {
+	id        string
+	revision  int
+	start     int64 // of the first evidence
+	detected  int64
+	last      int64
+	limit     int64    // it is over then, whatever goes on
+	questions float64  // since start, as records come
+	found     float64  // those when it was found
+	best      measures // those that made the strongest case
+	strength  float64  // of it, in log-odds
+	samples   []event.Sample
+	examples  []string // names
+	sensors   [3]bool
+	proto     event.Proto
+	server    netip.Addr // that is asked; not valid if there are several
+	outside   bool       // the server is
+}
+
+// openEpisode says that a candidate is a tunnel.
+func (d *Detector) openEpisode(c *candidate, ev *event.Event, m *measures, strength float64, dst []event.Observation) []event.Observation {
+	e := &episode{
+		start: max(c.first, ev.Time-day), detected: ev.Time, last: ev.Time, limit: ev.Time + day,
+		questions: c.total.questions(), found: c.total.questions(), best: *m, strength: strength,
+		proto: ev.Proto, server: ev.Resp.Addr, outside: ev.Resp.Scope == event.ScopeExternal,
+	}
+	e.id = episodeID(c.host.Hash(), c.key, e.start)
+	for i := range numSlots {
+		s := &c.slots[(int(c.next)+i)%numSlots]
+		if s.time == 0 {
+			continue
+		}
+		e.samples = append(e.samples, s.sample(c.host.Addr))
+		if len(e.examples) < maxExamples {
+			e.examples = append(e.examples, s.name.String()+"."+c.domain)
+		}
+		if s.resp.Addr() != e.server {
+			e.server = netip.Addr{}
+		}
+	}
+	e.sensors[ev.Sensor%3] = true
+	c.episode = e
+	d.open = append(d.open, c)
+	return append(dst, c.observation(d, true))
+}
+
+// episodeID names an episode by what it is about and when it began: the same after
+// a replay.
+func episodeID(host, domain uint64, start int64) string {
+	b := []byte{'n'}
+	for _, h := range [...]uint64{mix(host ^ mix(domain)), mix(uint64(start) ^ host)} {
+		for range 8 {
+			b = append(b, byte(h))
+			h >>= 8
+		}
+	}
+	return hex.EncodeToString(b)
+}
+
+func (t *text) String() string { return printable(t.b[:t.n]) }
+
+func (s *slot) sample(orig netip.Addr) event.Sample {
+	return event.Sample{
+		UID: string(s.uid.b[:s.uid.n]), Time: s.time, Orig: netip.AddrPortFrom(orig, s.orig), Resp: s.resp, OrigBytes: uint64(s.bytes),
+	}
+}
+
+// deadline returns when the tunnel is over if nothing more comes. A slow one gets
+// time in proportion to its own pace.
+func (e *episode) deadline(idle time.Duration) int64 {
+	pause := int64(idle)
+	if n := int64(e.questions); n > 1 {
+		pause = min(max(pause, 8*((e.last-e.start)/n)), day)
+	}
+	return min(e.last+pause, e.limit)
+}
+
+// goOn notes a record of the domain.
+func (e *episode) goOn(ev *event.Event) {
+	e.last = max(e.last, ev.Time)
+	e.sensors[ev.Sensor%3] = true
+	if question, _ := message(ev); question {
+		e.questions++
+	}
+}
+
+// add notes a new name, with the measures taken at it.
+func (e *episode) add(c *candidate, ev *event.Event, m *measures, strength float64) {
+	e.goOn(ev)
+	hour, day := max(e.best.bytes1h, m.bytes1h), max(e.best.bytes24h, m.bytes24h)
+	if strength >= e.strength {
+		e.best, e.strength = *m, strength
+	}
+	e.best.bytes1h, e.best.bytes24h = hour, day
+	if e.server != ev.Resp.Addr {
+		e.server = netip.Addr{}
+	}
+	if len(e.samples) < maxSamples {
+		s := &c.slots[(c.next+numSlots-1)%numSlots] // the name's own
+		e.samples = append(e.samples, s.sample(c.host.Addr))
+		if len(e.examples) < maxExamples {
+			e.examples = append(e.examples, s.name.String()+"."+c.domain)
+		}
+	}
+}
+
+// close reports a tunnel for the last time. If it goes on it must be found again.
+func (d *Detector) close(c *candidate, dst []event.Observation) []event.Observation {
+	c.episode.revision++
+	dst = append(dst, c.observation(d, false))
+	c.episode = nil
+	c.reset()
+	if i := slices.Index(d.open, c); i >= 0 {
+		d.open = slices.Delete(d.open, i, i+1)
+	}
+	d.touchCandidate(c)
+	return dst
+}
+
+// kind says which rule the case is for.
+func (e *episode) kind() string {
+	m := &e.best
+	switch {
+	case m.resolver != 0:
+		return "resolver"
+	case m.rank > 0 || m.hosts >= sharedHosts && m.hosts >= sharedShare*m.population:
+		return "shared"
+	case e.detected-e.start >= slowAfter:
+		return "slow"
+	}
+	return "fast"
+}
+
+// observation makes the case.
+func (c *candidate) observation(d *Detector, open bool) event.Observation {
+	e, h := c.episode, c.host
+	m := &e.best
+	o := event.Observation{
+		Detector: "dns_tunnel", Episode: e.id, Revision: e.revision, Open: open,
+		Time: e.detected, Start: e.start, End: e.last,
+		Subject:     event.Subject{Type: "host", Value: h.Addr.String()},
+		Source:      event.Endpoint{Addr: h.Addr, Scope: event.ScopeLocal, Bytes: uint64(c.total[countBytes])},
+		Destination: event.Endpoint{Domain: c.domain, Scope: event.ScopeExternal},
+		Proto:       e.proto, Application: "dns", Direction: "outbound", VLAN: h.VLAN, Query: c.domain,
+		Score: phrase.Round3(probability(e.strength)), Risk: c.risk(), Reason: c.reason(),
+		Evidence: d.cfg.explain(m),
+		Baseline: event.Baseline{
+			Since: h.first, Observations: h.questions,
+			Text: fmt.Sprintf("names that this host asked for before do not count; harmless hosts ask for less than %s of new names of one domain in an hour", phrase.Bytes(float64(d.cfg.Bytes1h))),
+		},
+		Sample: slices.Clone(e.samples), Related: []netip.Addr{h.Addr}, Hosts: []string{c.domain},
+		Features: c.features(),
+	}
+	if !open {
+		o.Time = e.last
+	}
+	if e.server.IsValid() {
+		o.Related = append(o.Related, e.server)
+		if e.outside {
+			o.Destination.Addr, o.Destination.Port, o.Destination.HasPort = e.server, 53, true
+		}
+	}
+	for i, seen := range e.sensors {
+		if seen {
+			o.Sensors = append(o.Sensors, event.Sensor(i).String())
+		}
+	}
+	return o
+}
+
+// features are the numbers of the case.
+func (c *candidate) features() []event.Feature {
+	e, m, t := c.episode, &c.episode.best, &c.total
+	server := ""
+	if e.server.IsValid() {
+		server = e.server.String()
+	}
+	return []event.Feature{
+		event.Text("kind", e.kind()),
+		event.Number("queries", t.questions()),
+		event.Number("subnames", t[countNames]),
+		event.Number("subname_bytes", t[countBytes]),
+		event.Number("subname_bytes_1h", m.bytes1h),
+		event.Number("subname_bytes_24h", m.bytes24h),
+		event.Number("novelty", phrase.Round2(m.novelty)),
+		event.Number("mean_name", phrase.Round2(m.name)),
+		event.Number("mean_label", phrase.Round2(m.label)),
+		event.Number("longest_label", m.longest),
+		event.Number("entropy", phrase.Round2(m.entropy)),
+		event.Number("encoded", phrase.Round2(m.encoded)),
+		event.List("types", t.types()),
+		event.Number("nxdomain_share", phrase.Round2(m.nx)),
+		event.Number("answer_bytes", t[countAnswerBytes]),
+		event.Number("answer_ttl", math.Round(max(m.ttl, 0))),
+		event.Number("bytes_out", c.bytesOut()),
+		event.Text("resolver", server),
+		event.Bool("direct", m.direct != 0),
+		event.Number("prevalence", phrase.Round3(per(m.hosts, m.population))),
+		event.Number("hosts", m.hosts),
+		event.Number("rank", m.rank),
+		event.Number("log_odds", phrase.Round2(e.strength)),
+		event.Number("duration_seconds", math.Round(float64(e.last-e.start)/1e6)/1e3),
+		event.Number("time_to_detect_seconds", math.Round(float64(e.detected-e.start)/1e6)/1e3),
+		event.Number("queries_at_detection", e.found),
+		event.List("examples", slices.Clone(e.examples)),
+	}
+}
+
+// bytesOut estimates what was sent: as much as the characters of the names can say.
+func (c *candidate) bytesOut() float64 {
+	return math.Round(c.total[countBytes] * c.episode.best.entropy / 8)
+}
+
+// types lists the types that were asked for, those of the most names first.
+func (c *counts) types() (names []string) {
+	var order []int
+	for t := range typeNamed {
+		if c[countType+t] > 0 {
+			order = append(order, t)
+		}
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return int(c[countType+b] - c[countType+a]) })
+	for _, t := range order {
+		names = append(names, typeNames[t])
+	}
+	return names
+}
+
+// risk is what the case means for the site: what gets out matters most.
+func (c *candidate) risk() float64 {
+	e := c.episode
+	risk := 55 + 8*math.Log10(max(c.bytesOut(), 1)/1000)
+	switch e.kind() {
+	case "fast":
+		risk += 10
+	case "shared":
+		risk -= 15
+	}
+	risk += 5 * e.best.direct
+	return clip(math.Round(risk*probability(e.strength)), 1, 99)
+}
+
+// reason says the case in one sentence.
+func (c *candidate) reason() string {
+	e, t := c.episode, &c.total
+	m := &e.best
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s asked for %.0f new names below %s in %s", c.host.Addr, t[countNames], c.domain, phrase.Span(e.last-e.start))
+	if types := t.types(); len(types) > 0 {
+		fmt.Fprintf(&b, " (%s)", strings.Join(types, ", "))
+	}
+	fmt.Fprintf(&b, ": %s in them, %.0f a name, %.1f bits a character", phrase.Bytes(t[countBytes]), m.name, m.entropy)
+	switch {
+	case m.direct != 0 && e.server.IsValid():
+		fmt.Fprintf(&b, ", straight from %s", e.server)
+	case m.population >= 10 && m.hosts <= 1:
+		fmt.Fprintf(&b, ", and no other of %.0f hosts did", m.population)
+	case m.hosts > 1:
+		fmt.Fprintf(&b, ", as did %.0f other hosts", m.hosts-1)
+	}
+	return b.String()
+}
