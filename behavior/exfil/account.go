@@ -132,14 +132,16 @@ func (d *Detector) charge(h *host, t *transfer, dst []event.Observation) []event
 			return d.goOn(h, e, h.account(network), t, dst)
 		}
 	}
-	before := len(dst)
+	opened := false
 	if a := h.account(key); a != nil {
-		dst = d.consider(h, a, t, dst)
+		if dst, opened = d.consider(h, a, t, dst); opened || a.told {
+			return dst // what was told of today, or turned out to be harmless
+		}
 	}
-	if n := h.account(network); n != nil && len(dst) == before && bits.OnesCount64(n.day.members) > 2 {
-		dst = d.consider(h, n, t, dst)
+	if n := h.account(network); n != nil && bits.OnesCount64(n.day.members) > 2 {
+		dst, opened = d.consider(h, n, t, dst)
 	}
-	if !fresh || len(dst) > before {
+	if !fresh || opened {
 		return dst
 	}
 	if h.budget == nil {
@@ -150,7 +152,7 @@ func (d *Detector) charge(h *host, t *transfer, dst []event.Observation) []event
 		return d.goOn(h, e, h.budget, t, dst)
 	}
 	if bits.OnesCount64(h.budget.day.members) >= minSpread {
-		dst = d.consider(h, h.budget, t, dst)
+		dst, _ = d.consider(h, h.budget, t, dst)
 	}
 	return dst
 }

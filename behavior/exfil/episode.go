@@ -115,17 +115,17 @@ func (n *notable) sample(local netip.Addr) event.Sample {
 }
 
 // consider judges an account, and opens an episode if the case is strong enough, or
-// if so much went that somebody should know.
-func (d *Detector) consider(h *host, a *account, t *transfer, dst []event.Observation) []event.Observation {
+// if so much went that somebody should know. It reports whether it did.
+func (d *Detector) consider(h *host, a *account, t *transfer, dst []event.Observation) ([]event.Observation, bool) {
 	if a.told || len(h.open) >= maxEpisodes || !d.enough(a) {
-		return dst
+		return dst, false
 	}
 	v := &d.scratch
 	d.judge(v, h, a, t)
 	if v.score() < d.cfg.Score && !d.plausible(a, v) {
-		return dst
+		return dst, false
 	}
-	return d.openEpisode(h, a, v, t, dst)
+	return d.openEpisode(h, a, v, t, dst), true
 }
 
 // enough reports whether an account holds what a case needs at least.

@@ -331,6 +331,11 @@ func TestQuiet(t *testing.T) {
 			l.add(20000+float64(i)/10, 12, me, "203.0.113.80", 8080, "tcp", 20_000_000, 40_000)
 		}
 	})
+	f("two measures of throughput with several servers, in an hour that is quiet as a rule", func(l *log) {
+		for i := range 24 {
+			l.add(100_000+2000*float64(i/12)+float64(i)/10, 12, me, fmt.Sprintf("198.%d.100.9", 100+i%4), 8080, "tcp", 25_000_000, 40_000)
+		}
+	})
 	f("a download", func(l *log) { l.add(20000, 300, me, thief, 443, "tcp", 6_000_000, 900_000_000) })
 	f("4 MB to somebody unknown", func(l *log) { l.add(20000, 8, me, thief, 443, "tcp", 4_000_000, 3000) })
 	f("mail to the world", func(l *log) {

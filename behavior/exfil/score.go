@@ -109,7 +109,7 @@ func (d *Detector) judgeVolume(v *verdict, a *account) {
 	case a.kind.spread():
 		n := float64(bits.OnesCount64(w.members))
 		v.add(destinations, n, 1, clamp(math.Log(n/2), 0, 2))
-	case a.burst.total > w.out/10*7 && a.burst.many <= maxBursts:
+	case a.measures():
 		v.add(parallel, float64(a.burst.many), 0, -5)
 	}
 }
@@ -243,12 +243,17 @@ func (d *Detector) judgeHost(v *verdict, b *hosts.Host, a *account, t *transfer)
 	z := e.Score(math.Log1p(x), hosts.Pace.Floor)
 	weight := 0.0
 	switch {
-	case z > 3 && !a.repeats():
+	case z > 3 && !a.repeats() && !a.measures():
 		weight = min((z-2)/2, 1.5)
 	case z < 1 && 2*a.hourOut >= a.day.out:
 		weight = -1
 	}
 	v.add(hostPast, x, math.Expm1(e.Mean), weight)
+}
+
+// measures reports whether what the destination got looks like measures of throughput.
+func (a *account) measures() bool {
+	return a.burst.total > a.day.out/10*7 && a.burst.many <= maxBursts
 }
 
 // repeats reports whether the destination got as much on the last day on which it got
