@@ -100,7 +100,7 @@ func (f *filter) has(hash uint64) bool {
 	return (f[a>>6]>>(a&63))&(f[b>>6]>>(b&63))&1 != 0
 }
 
-// light is what is kept of a registered domain that says little: 68 bytes with its key.
+// light is what is kept of a registered domain that says little: 72 bytes with its key.
 type light struct {
 	first, last uint32 // Unix seconds
 	seen        filter // names since first
