@@ -119,6 +119,8 @@ func TestNames(t *testing.T) {
 			}
 		}
 		f("TLS first", slices.Concat(form.tls, form.conn), event.NameTLS, event.NameSession)
+		again := *form.conn[0]
+		f("the session is over", slices.Concat(form.tls, form.conn, []*event.Event{&again}), event.NameTLS, event.NameSession, event.NameResolved)
 		f("conn first", slices.Concat(form.conn, form.tls), event.NameNone, event.NameTLS)
 		f("with DNS", slices.Concat(form.dns, form.conn, form.tls), event.NameQuery, event.NameResolved, event.NameTLS)
 		f("another connection", slices.Concat(form.tls, form.conn, form.other), event.NameTLS, event.NameSession, event.NameResolved)
@@ -206,6 +208,16 @@ func TestKnown(t *testing.T) {
 		httpRecord(0, "10.0.0.5", out, "GET", "a.example.com:8080", "/"))
 	f("through a proxy, then to it", event.Known{Addr: event.Use{Hosts: 1, First: at(0)}, Hosts: 1},
 		httpRecord(0, "10.0.0.5", out, "CONNECT", "a.example.com:443", "a.example.com:443"), record(event.KindConn, 1, "10.0.0.5", out, 8080))
+
+	f("a whole address for a proxy, then to it", event.Known{Addr: event.Use{Hosts: 1, First: at(0)}, Hosts: 1},
+		httpRecord(0, "10.0.0.5", out, "GET", "a.example.com", "http://a.example.com/"), record(event.KindConn, 1, "10.0.0.5", out, 8080))
+	zeek, suricata := tlsRecord(0, "10.0.0.5", out, "www.example.com"), record(event.KindConn, 1, "10.0.0.6", "192.0.2.8", 443)
+	zeek.UID, suricata.UID, suricata.Sensor = "12", "12", event.SensorSuricata
+	f("another sensor's session", event.Known{Addr: use, Hosts: 2}, zeek, suricata)
+	tagged := record(event.KindConn, 1, "10.0.0.6", out, 443)
+	tagged.VLAN = 7
+	zones.Enrich(tagged)
+	f("an address outside, from two VLANs", event.Known{Addr: event.Use{Hosts: 2, First: at(0)}, Hosts: 2}, record(event.KindConn, 0, "10.0.0.5", out, 443), tagged)
 
 	asked := event.Known{Name: "a.example.com", Domain: "example.com", Source: event.NameQuery, Class: event.ClassName,
 		Addr: event.Use{Hosts: 2, First: at(0)}, OfName: event.Use{Hosts: 1}, OfDomain: event.Use{Hosts: 2, First: at(0)}, Hosts: 3}

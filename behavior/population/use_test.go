@@ -1,9 +1,13 @@
 package population
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
+	"tidewatch/behavior/state"
 	"tidewatch/event"
 )
 
@@ -41,7 +45,14 @@ func TestUse(t *testing.T) {
 	f("sixty", 60, many(60, 0, 14))
 	f("sixty in the generation before", 60, many(60, 9.5, 10.5)) // testDay+10 begins a period
 	f("sixty two generations ago", 1, many(60, 9, 25))
+	f("three generations", 10, func(u *uses) event.Use { many(60, 0, 0)(u); many(10, 10.5, 10.5)(u); return u.count(1, 100, on(25.5)) })
+	f("seven that stay", 7, func(u *uses) event.Use { many(7, 0, 0)(u); many(7, 12, 12)(u); return u.count(1, 100, on(27)) })
 	f("six that are replaced", 1, many(6, 0, 31))
+	u := newUses(64, 64, 8)
+	many(6, 0, 0)(u)
+	if n := u.count(1, 999, on(31)).Hosts; n != 1 || len(u.crowds.slab) > 0 {
+		t.Error("six hosts and one a month later make a crowd")
+	}
 	f("seven long ago", 1, many(7, 0, 60))
 	f("sixty, looked at later", 0, func(u *uses) event.Use { many(60, 0, 1)(u); return u.look(1, testDay+60) })
 	f("without room for crowds", 6, func(u *uses) event.Use {
@@ -53,12 +64,62 @@ func TestUse(t *testing.T) {
 		return many(9, 0, 1)(u)
 	})
 
-	u := newUses(64, 64, 8)
+	u = newUses(64, 64, 8)
 	for i, want := range []int64{0, on(3).ns, on(3).ns, on(2).ns} {
 		at := []moment{on(3), on(4), on(2), on(5)}[i]
 		if got := u.count(5, uint32(1+i%2), at).First; got != want {
 			t.Errorf("record %d: first %d, want %d", i, got, want)
 		}
+	}
+}
+
+// The records of a use do not depend on the order in which its hosts came.
+func TestRecordsHaveOneOrder(t *testing.T) {
+	r := rand.New(rand.NewPCG(8, 8))
+	for _, n := range []int{1, 2, 6, 7, 62, 200} {
+		var want []state.Record
+		for range 5 {
+			u := newUses(64, 64, 8)
+			for _, i := range r.Perm(n) {
+				u.count(1, uint32(1+i), on(float64(i%18)))
+				u.count(1, uint32(1+i), on(float64(i%18)/2))
+			}
+			got := u.cut(nil, partCalled)
+			if want == nil {
+				want = got
+			}
+			if d := cmp.Diff(want, got); d != "" {
+				t.Errorf("%d hosts:\n%s", n, d)
+			}
+		}
+	}
+}
+
+// Names that something has, and those that are in use, outlive those that were asked
+// for, and those that are not.
+func TestNamesGiveWay(t *testing.T) {
+	p := New(Config{Names: 256})
+	hold := func(s string, day float64) {
+		n, _, _ := p.intern(s, on(day))
+		n.held = true
+	}
+	hold("held.example", 0)
+	for i := range 5000 {
+		p.intern(fmt.Sprintf("n%d.example", i), on(1))
+	}
+	if n, _ := p.names.find(Hash("held.example")); n == nil {
+		t.Error("questions evict a name that an address has")
+	}
+	hold("used.example", 0)
+	for i := range 5000 {
+		hold(fmt.Sprintf("h%d.example", i), 1+float64(i)/1000)
+		p.recall(Hash("used.example"), on(1+float64(i)/1000))
+	}
+	if n, _ := p.names.find(Hash("used.example")); n == nil {
+		t.Error("names evict one in steady use")
+	}
+	if n, _ := p.names.find(Hash("held.example")); n != nil || p.names.n > 256 {
+		t.Errorf("a name that nobody used for days is kept: %v, among %d", n != nil, p.names.n)
 	}
 }
 
@@ -98,6 +159,16 @@ func TestFlood(t *testing.T) {
 			t.Errorf("use %d by two hosts is forgotten", k)
 		}
 	}
+	// What more than six use stays where two use each of very many.
+	for k := range uint64(6 * 20_000) {
+		u.count(mix(2000+k/6%4), uint32(1+k%9), on(2.1))
+		u.count(mix(1<<41+k/6), uint32(1+k%2), on(2.1))
+	}
+	for k := range uint64(4) {
+		if u.look(mix(2000+k), testDay+2).Hosts != 9 {
+			t.Errorf("use %d by nine hosts is forgotten", k)
+		}
+	}
 	if u.light.n > 1<<10 || len(u.light.sets) > 1<<7 {
 		t.Errorf("%d light uses in %d sets", u.light.n, len(u.light.sets))
 	}
@@ -108,7 +179,7 @@ func TestCrowdsAreBounded(t *testing.T) {
 	u := newUses(64, 64, 16)
 	for k := range uint64(10_000) {
 		for h := range uint32(8) {
-			u.count(mix(k+1), 1+h, on(float64(k)/1000))
+			u.count(mix(k+1), 1+h, on(float64(k)/100))
 		}
 	}
 	if n := len(u.crowds.slab); n > 17 {

@@ -13,6 +13,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"tidewatch/behavior"
+	"tidewatch/behavior/population"
+	"tidewatch/event"
 	"tidewatch/internal/pipeline"
 	"tidewatch/rules"
 )
@@ -48,6 +50,13 @@ func (w *world) scanPipeline(t *testing.T, set *rules.Set, logs []string, shards
 		}
 	}
 	p.Suppression = s
+	known := population.New(population.DefaultConfig())
+	for _, rec := range pipeline.Records(w.Population) {
+		if err := known.Restore(rec); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.Population = known
 	for i := range shards {
 		s := behavior.NewShard(i, shards, set.Config())
 		s.Track()
@@ -62,8 +71,8 @@ func (w *world) scanPipeline(t *testing.T, set *rules.Set, logs []string, shards
 }
 
 // TestCrashRecoveryOfScans is TestCrashRecovery with what analyze runs: at the end
-// the stored entities, the suppressions and the findings are those of one clean
-// run, to the byte.
+// the stored entities, what is known of far ends, the suppressions and the findings
+// are those of one clean run, to the byte.
 func TestCrashRecoveryOfScans(t *testing.T) {
 	set, err := rules.Load(rules.Builtin())
 	if err != nil {
@@ -81,8 +90,8 @@ func TestCrashRecoveryOfScans(t *testing.T) {
 			if err := want.scanPipeline(t, set, logs, 1, time.Hour).Run(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			if len(want.delivered) < 3 {
-				t.Fatalf("only %d findings: the test tests nothing", len(want.delivered))
+			if len(want.delivered) < 3 || len(want.Population) < 100 {
+				t.Fatalf("only %d findings, and %d records of far ends: the test tests nothing", len(want.delivered), len(want.Population))
 			}
 			w, runs := newWorld(), 0
 			for {
@@ -107,3 +116,45 @@ func TestCrashRecoveryOfScans(t *testing.T) {
 		})
 	}
 }
+
+// Each shard sees what is known of each record's far end, and it is the same however
+// many shards there are.
+func TestKnown(t *testing.T) {
+	logs := []string{scanLog(rand.New(rand.NewPCG(4, 4)), 0, 3000)}
+	var want []event.Known
+	for _, n := range []int{1, 3} {
+		p := newWorld().pipeline(logs, 0, time.Hour)
+		p.Population = population.New(population.DefaultConfig())
+		var shards []*witness
+		for range n {
+			w := &witness{}
+			shards, p.Shards = append(shards, w), append(p.Shards, w)
+		}
+		if err := p.Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for i, w := range shards {
+			if want == nil {
+				want = w.seen
+			}
+			if d := cmp.Diff(want, w.seen); d != "" {
+				t.Errorf("shard %d of %d:\n%s", i, n, d)
+			}
+		}
+	}
+	if last := want[len(want)-1]; len(want) != 3000 || last.Addr.First == 0 || last.Hosts < 12 {
+		t.Errorf("after %d records this is known: %+v", len(want), last)
+	}
+}
+
+// witness is a shard that keeps what is known.
+type witness struct{ seen []event.Known }
+
+func (w *witness) Observe(ev *event.Event, dst []event.Observation) []event.Observation {
+	w.seen = append(w.seen, *ev.Far())
+	return dst
+}
+
+func (w *witness) Advance(_ int64, dst []event.Observation) []event.Observation { return dst }
+func (w *witness) Finish(dst []event.Observation) []event.Observation           { return dst }
+func (w *witness) Cut() []behavior.Record                                       { return nil }
