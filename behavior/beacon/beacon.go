@@ -168,6 +168,7 @@ func (d *Detector) connection(ev *event.Event, dst []event.Observation) []event.
 	if name := nameKey(ev); name != 0 {
 		if t := d.trackOf(queryKey(ev)); t != nil {
 			t.followed++ // who asks in order to call is judged by the calls
+			d.touch(t)
 		}
 	}
 	return d.call(ev, bytes, dst)
@@ -196,6 +197,7 @@ func (d *Detector) query(ev *event.Event, dst []event.Observation) []event.Obser
 	if ev.DNS.Response && ev.Sensor == event.SensorSuricata {
 		if t := d.trackOf(key); t != nil {
 			t.answer(ev)
+			d.touch(t)
 		}
 		return dst
 	}
@@ -333,7 +335,7 @@ func (d *Detector) tracked(t *track, ev *event.Event, bytes uint64, dst []event.
 	if n == before || int(n) < d.cfg.MinContacts {
 		return dst
 	}
-	if !tempo.Due(n) && (t.episode == nil || ev.Time-t.episode.reported < reportEvery) {
+	if !t.Due() && (t.episode == nil || ev.Time-t.episode.reported < reportEvery) {
 		return dst
 	}
 	return d.look(t, ev, dst)
@@ -342,10 +344,12 @@ func (d *Detector) tracked(t *track, ev *event.Event, bytes uint64, dst []event.
 // look asks whether a timer makes the sessions of a pair.
 func (d *Detector) look(t *track, ev *event.Event, dst []event.Observation) []event.Observation {
 	if t.covered(d, ev) || t.episode == nil && t.excused() {
+		t.Looked(&tempo.Result{LogOdds: math.Inf(-1)}) // ask again when there is twice as much
 		return dst
 	}
 	r := tempo.Evaluate(&t.Track)
-	if r.Fused < d.cfg.MinTiming || t.cached(&r) {
+	t.Looked(&r)
+	if r.Score < d.cfg.MinTiming || t.cached(&r) {
 		t.positive = 0
 		return dst
 	}
@@ -384,7 +388,7 @@ func grade(odds float64) uint8 {
 // close reports a beacon for the last time.
 func (d *Detector) close(t *track, dst []event.Observation) []event.Observation {
 	e := t.episode
-	if r := tempo.Evaluate(&t.Track); r.Fused >= d.cfg.MinTiming {
+	if r := tempo.Evaluate(&t.Track); r.Score >= d.cfg.MinTiming {
 		e.result = r
 	}
 	e.revision++

@@ -19,9 +19,13 @@ func (t *Track) timeline() (l timeline) {
 	return l
 }
 
-// restore makes the newest sessions of a timeline the ring.
+// restore makes the newest sessions of a timeline the ring, as far as no gap is too
+// long for it.
 func (t *Track) restore(l *timeline) {
-	drop := max(l.n-ringSize, 0)
+	drop := l.n - 1
+	for drop > max(l.n-ringSize, 0) && l.at[drop]-l.at[drop-1] <= maxSince {
+		drop--
+	}
 	t.held, t.heads = 0, 0
 	for i := drop; i < l.n; i++ {
 		since := int64(0)
@@ -31,6 +35,12 @@ func (t *Track) restore(l *timeline) {
 		t.push(uint32(since), l.size[i], l.head[i])
 	}
 	t.newest = l.at[l.n-1]
+	for i := l.n - 1; i >= drop; i-- {
+		if l.head[i] {
+			t.head = l.at[i]
+			return
+		}
+	}
 }
 
 // addLate adds a start before the newest.
@@ -45,15 +55,12 @@ func (t *Track) addLate(ms int64, size uint32) {
 		t.join(p-1, size)
 	case l.at[p]-ms <= sessionGap:
 		t.join(p, size)
-	case p == 0 && (t.sessions > uint32(l.n) || l.at[l.n-1]-ms > maxSince):
+	case p == 0 && (t.sessions > uint32(l.n) || l.at[0]-ms > maxSince):
 		t.dropped++
 	default:
 		t.insert(&l, p, ms, size)
 	}
 }
-
-// maxSince is the longest time that the ring can span, in ms.
-const maxSince = int64(^uint32(0))
 
 // insert puts a late session before the p-th of the ring.
 func (t *Track) insert(l *timeline, p int, ms int64, size uint32) {
@@ -63,16 +70,10 @@ func (t *Track) insert(l *timeline, p int, ms int64, size uint32) {
 	copy(l.head[p+1:], l.head[p:l.n])
 	l.at[p], l.size[p] = ms, size
 	l.head[p] = p == 0 || ms-l.at[p-1] > burstGap
-	l.head[p+1] = l.at[p+1]-ms > burstGap
+	l.head[p+1] = l.head[p+1] && l.at[p+1]-ms > burstGap
 	l.n++
 	t.countAround(l, p)
 	t.restore(l)
-	for i := l.n - 1; i >= 0; i-- {
-		if l.head[i] {
-			t.head = l.at[i]
-			break
-		}
-	}
 	t.first = min(t.first, ms)
 	t.counted(ms, size)
 }

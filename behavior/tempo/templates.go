@@ -15,10 +15,8 @@ const (
 
 	numMixtures = 3
 	numMisses   = 6
-	// middling is the contamination, and seldom the share of missed check-ins, with
-	// which templates are tried first.
+	// middling is the contamination with which templates are tried first.
 	middling = 1
-	seldom   = 2
 	// spread is how many bins contamination is spread over: any gap at all.
 	spread = numBins
 )
@@ -37,23 +35,33 @@ type timer struct {
 	jitter float64
 	missed float64 // share of check-ins
 	lo, hi int     // bins of a single sleep
-	prior  float64 // logarithm
 }
 
 // irregular is a template of H0.
 type irregular struct {
 	template
-	name  string
-	peak  float64 // most that windowBins neighbouring bins hold
-	prior float64 // logarithm
+	name string
+	peak float64 // most that windowBins neighbouring bins hold
 }
 
-// tables are all templates.
+// likelyTimer and likelyNull are templates with their priors, at each scale.
+type (
+	likelyTimer struct {
+		*timer
+		prior float64
+	}
+	likelyNull struct {
+		*irregular
+		prior float64
+	}
+)
+
+// tables are the templates that are compared.
 type tables struct {
-	timers    [][numMisses]timer // by width
-	irregular []irregular
-	// mixtures are the logarithms of the priors of the contaminations.
-	mixtures [numMixtures]float64
+	timers [][]likelyTimer // by width and share of missed check-ins
+	// seldom is the share of missed check-ins with which a width is tried first.
+	seldom    int
+	irregular []likelyNull
 }
 
 var (
@@ -65,56 +73,93 @@ var (
 	// same, or bursts alone would decide between them.
 	contaminations = [numMixtures]float64{0.002, 0.03, 0.12}
 
-	// The priors: a fifth of timers have no jitter, that of others is uniform. Few
-	// miss many check-ins. Each family of irregular processes is as likely as any.
+	// The priors: a fifth of timers have no jitter, others the less likely the more.
+	// Few miss many check-ins. Each family of irregular processes is as likely as any.
 	noJitter      = 0.2
 	missedPrior   = [numMisses]float64{0.25, 0.2, 0.2, 0.2, 0.1, 0.05}
 	mixturesPrior = [numMixtures]float64{0.6, 0.3, 0.1}
 )
 
-// templates computes the tables once, in a few milliseconds. They are the same on
-// each run: nothing is drawn.
-var templates = sync.OnceValue(func() *tables {
-	all := &tables{}
-	for i, w := range mixturesPrior {
-		all.mixtures[i] = math.Log(w)
+// templates computes all tables once, in some 20 ms. They are the same on each run:
+// nothing is drawn.
+var templates = sync.OnceValue(computeTemplates)
+
+// allTables are the tables for many gaps, and those for few, which cannot tell
+// neighbouring templates from each other, with every other template.
+type allTables struct{ fine, coarse tables }
+
+// tables returns those for the number of gaps.
+func (all *allTables) tables(gaps int) *tables {
+	const few = 30
+	if gaps < few {
+		return &all.coarse
+	}
+	return &all.fine
+}
+
+func computeTemplates() *allTables {
+	timers := make([][numMisses]timer, len(widths))
+	for i, w := range widths {
+		timers[i] = timersOf(jitterOf(w))
+	}
+	shapes := make([]irregular, len(families))
+	for i, f := range families {
+		shapes[i].name = f.name
+		shapes[i].fill(f.cdf)
+		shapes[i].peak = shapes[i].densest(windowBins)
+	}
+	return &allTables{choose(timers, shapes, 1), choose(timers, shapes, 2)}
+}
+
+// choose takes each step-th template.
+func choose(timers [][numMisses]timer, shapes []irregular, step int) (t tables) {
+	missed := 0.0
+	for m := 0; m < numMisses; m += step {
+		missed += missedPrior[m]
 	}
 	below := 0.0
-	for i, w := range widths {
-		j, above := jitterOf(w), 1.0
-		if i+1 < len(widths) {
-			above = (j + jitterOf(widths[i+1])) / 2
+	for i := 0; i < len(timers); i += step {
+		above := 1.0
+		if i+step < len(timers) {
+			above = (timers[i][0].jitter + timers[i+step][0].jitter) / 2
 		}
-		prior := (1 - noJitter) * (above - below)
+		prior := (1 - noJitter) * (above - below) * (2 - above - below) // of a density 2(1-j)
 		if below = above; i == 0 {
 			prior += noJitter
 		}
-		all.timers = append(all.timers, timers(j, prior))
+		var row []likelyTimer
+		for m := 0; m < numMisses; m += step {
+			row = append(row, likelyTimer{&timers[i][m], prior * missedPrior[m] / missed / numBins})
+		}
+		t.timers = append(t.timers, row)
 	}
-	members := map[string]float64{}
-	for _, f := range families {
-		members[f.name]++
+	t.seldom = 2 / step
+	seen, kept := map[string]int{}, map[string]float64{}
+	for i := range shapes {
+		s := &shapes[i]
+		if seen[s.name]++; (seen[s.name]-1)%step == 0 {
+			t.irregular = append(t.irregular, likelyNull{s, 0})
+			kept[s.name]++
+		}
 	}
-	for _, f := range families {
-		h := irregular{name: f.name, prior: -math.Log(members[f.name] * float64(len(members)))}
-		h.fill(f.cdf)
-		h.peak = h.densest(windowBins)
-		all.irregular = append(all.irregular, h)
+	for i := range t.irregular {
+		h := &t.irregular[i]
+		h.prior = 1 / (kept[h.name] * float64(len(kept)) * numBins)
 	}
-	return all
-})
+	return t
+}
 
 // jitterOf returns the jitter of a width: (1+j)/(1-j) = 2^(width/8).
 func jitterOf(width float64) float64 { return math.Tanh(width / binsPerOctave * math.Ln2 / 2) }
 
-// timers returns the templates of one jitter.
-func timers(jitter, prior float64) (all [numMisses]timer) {
+// timersOf returns the templates of one jitter.
+func timersOf(jitter float64) (all [numMisses]timer) {
 	sums := sleepSums(jitter)
 	for i, m := range misses {
-		t := timer{jitter: jitter, missed: m, prior: math.Log(prior * missedPrior[i])}
+		t := &all[i]
+		t.jitter, t.missed = jitter, m
 		t.fill(func(x float64) float64 { return missedCDF(sums, m, x) })
 		t.lo, t.hi = offset(1-jitter), offset(1+jitter)
-		all[i] = t
 	}
 	return all
 }

@@ -9,7 +9,6 @@ package tempo
 import (
 	"math"
 	"math/bits"
-	"slices"
 )
 
 const (
@@ -26,6 +25,9 @@ const (
 	// burstGap is the same for the channel in which the connections of an
 	// operator at work are one session.
 	burstGap = 30_000
+
+	// maxSince is the longest gap that the ring can hold, in ms: seven weeks.
+	maxSince = math.MaxUint32
 
 	numSizes   = 32
 	hourMs     = int64(3600_000)
@@ -44,10 +46,11 @@ type Track struct {
 	// The last sessions, oldest first: how long after the one before each began,
 	// and its bytes. heads has a bit for each that begins a session of the burst
 	// channel.
-	since [ringSize]uint32
-	bytes [ringSize]uint32
-	heads uint16
-	held  uint8 // of the ring
+	since  [ringSize]uint32
+	bytes  [ringSize]uint32
+	heads  uint16
+	held   uint8 // of the ring
+	timers uint8 // looks in a row that gave a timer
 
 	first  int64 // start of the oldest session known
 	newest int64 // start of the newest session
@@ -56,6 +59,7 @@ type Track struct {
 
 	sessions uint32
 	starts   uint32
+	look     uint32 // sessions at which the next look is due
 	dropped  uint32 // starts too late to find their place
 }
 
@@ -63,13 +67,15 @@ type Track struct {
 // together: the shape stays and the past fades.
 type histogram [numBins]uint8
 
-func (h *histogram) add(b int) {
-	if h[b] == counterMax {
-		for i := range h {
-			h[i] /= 2
+func (h *histogram) add(b int) { increment(h[:], b) }
+
+func increment(counts []uint8, b int) {
+	if counts[b] == counterMax {
+		for i := range counts {
+			counts[i] /= 2
 		}
 	}
-	h[b]++
+	counts[b]++
 }
 
 // remove takes a gap back, if its count has not faded away.
@@ -122,15 +128,6 @@ func sizeBin(n uint32) int {
 	return min(max(b, 0), numSizes-2) + 1
 }
 
-func addSize(h *[numSizes]uint8, b int) {
-	if h[b] == counterMax {
-		for i := range h {
-			h[i] /= 2
-		}
-	}
-	h[b]++
-}
-
 // Sessions returns how many sessions were seen, that is groups of starts each
 // within a second of the one before.
 func (t *Track) Sessions() uint32 { return t.sessions }
@@ -181,13 +178,14 @@ func (t *Track) mark(ms int64) {
 // begin adds a session newer than all.
 func (t *Track) begin(ms int64, size uint32) {
 	gap := ms - t.newest
-	if t.held > 0 && gap > math.MaxUint32 { // seven weeks of silence: begin again
+	if t.held > 0 && gap > maxSince { // seven weeks of silence: begin again
 		t.held, t.heads = 0, 0
+		t.since, t.bytes = [ringSize]uint32{}, [ringSize]uint32{}
 	}
 	if t.held == 0 {
 		gap = 0
 	}
-	t.countLags(ms, gap)
+	t.countLags(gap)
 	isHead := t.held == 0 || ms-t.last > burstGap
 	if isHead {
 		if t.held > 0 {
@@ -201,7 +199,7 @@ func (t *Track) begin(ms int64, size uint32) {
 }
 
 // countLags counts the gaps that end with a session newer than all.
-func (t *Track) countLags(ms, gap int64) {
+func (t *Track) countLags(gap int64) {
 	for lag, i := 0, int(t.held)-1; lag < numLags && i >= 0; lag, i = lag+1, i-1 {
 		t.lags[lag].add(binOf(gap))
 		gap += int64(t.since[i])
@@ -229,7 +227,7 @@ func (t *Track) counted(ms int64, size uint32) {
 	if t.sessions < math.MaxUint32 {
 		t.sessions++
 	}
-	addSize(&t.sizes, sizeBin(size))
+	increment(t.sizes[:], sizeBin(size))
 	t.mark(ms)
 }
 
@@ -242,30 +240,35 @@ func (t *Track) join(i int, size uint32) {
 		if t.sizes[was] > 0 {
 			t.sizes[was]--
 		}
-		addSize(&t.sizes, is)
+		increment(t.sizes[:], is)
 	}
 }
 
-// due are the numbers of sessions at which a pair is looked at: from the 6th on,
-// the number grows by a quarter from look to look.
-var due = func() []uint32 {
-	var d []uint32
-	for n := uint32(6); n < 4*dueEvery; n += max(2, n/4) {
-		d = append(d, n)
-	}
-	return d
-}()
+const (
+	firstLook = 6    // sessions
+	mostLooks = 1024 // sessions between looks: about as many as the histograms remember
+)
 
-// dueEvery is how many sessions at most lie between looks: about as many as the
-// histograms remember.
-const dueEvery = 1024
+// Due reports whether there is enough that is new to evaluate the Track.
+func (t *Track) Due() bool { return t.sessions >= max(t.look, firstLook) }
 
-// Due reports whether a pair should be evaluated at its n-th session. The looks
-// grow apart so that all those at one pair together cost about as much as a few.
-func Due(n uint32) bool {
-	if n >= 4*dueEvery {
-		return n%dueEvery == 0
+// Looked says that the Track was evaluated, with which result, and returns how many
+// looks in a row gave a timer by their score. The next look is due when the sessions
+// have grown by a quarter, or doubled if a timer is less likely than not.
+func (t *Track) Looked(r *Result) (timers int) {
+	const (
+		positive = 0.5
+		unlikely = -1 // nats
+	)
+	grow := max(t.sessions/4, 1)
+	if r.LogOdds < unlikely {
+		grow = t.sessions
 	}
-	_, found := slices.BinarySearch(due, n)
-	return found
+	t.look = t.sessions + min(grow, mostLooks)
+	if r.Score < positive {
+		t.timers = 0
+	} else if t.timers < math.MaxUint8 {
+		t.timers++
+	}
+	return int(t.timers)
 }

@@ -82,10 +82,9 @@ func TestCrashRecoveryOfScans(t *testing.T) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			r := rand.New(rand.NewPCG(seed, 2))
-			var logs []string
-			for i := range 1 + r.IntN(3) {
-				logs = append(logs, scanLog(r, i, 1500))
-			}
+			// One log: what is known of all hosts together depends on the order of
+			// their records, which is not defined between sources.
+			logs := []string{scanLog(r, 0, 1500+r.IntN(3000))}
 			want := newWorld()
 			if err := want.scanPipeline(t, set, logs, 1, time.Hour).Run(t.Context()); err != nil {
 				t.Fatal(err)

@@ -10,21 +10,28 @@ type Population struct {
 	Least, Most float64 // period or mean gap in s, log-uniform
 	Jitter      float64 // uniform from 0 to this
 	Missed      float64 // uniform from 0 to this
-	// Fewest and Many are how many check-ins are seen, log-uniform as far as they
-	// fit into Span.
+	// Fewest and Many are how many check-ins are seen, uniform, or log-uniform if
+	// FewLikely, as far as they fit into Span. None: as many as fit.
 	Fewest, Many int
-	Uniform      bool
+	FewLikely    bool
 	Span         float64 // s
 	// Plain leaves out bursts, changes of the sleep and working hours.
 	Plain bool
 }
 
-// General are periods of 5 s to 24 h, each jitter up to 90 % of both kinds, up to
-// 30 % of check-ins missed, and 15 to 1000 of them within 30 days.
-var General = Population{Least: 5, Most: 86400, Jitter: 0.9, Missed: 0.3, Fewest: 15, Many: 1000, Span: 30 * 86400}
+const day = 86400.0
 
-// Continuous are periods of 10 s to 1 h for a whole day.
-var Continuous = Population{Least: 10, Most: 3600, Jitter: 0.9, Missed: 0.3, Span: 86400, Plain: true}
+var (
+	// General are periods of 5 s to 24 h, each jitter up to 90 % of both kinds, up to
+	// 30 % of check-ins missed, and 15 to 1000 of them as far as 30 days allow.
+	General = Population{Least: 5, Most: day, Jitter: 0.9, Missed: 0.3, Fewest: 15, Many: 1000, Span: 30 * day}
+	// Short is General with more of those that are seen a few times only.
+	Short = Population{Least: 5, Most: day, Jitter: 0.9, Missed: 0.3, Fewest: 15, Many: 1000, FewLikely: true, Span: 30 * day}
+	// Fast is General without periods above 6 h.
+	Fast = Population{Least: 10, Most: day / 4, Jitter: 0.9, Missed: 0.3, Fewest: 15, Many: 1000, Span: 30 * day}
+	// Continuous are periods of 10 s to 1 h for a whole day, undisturbed.
+	Continuous = Population{Least: 10, Most: 3600, Jitter: 0.9, Missed: 0.3, Span: day, Plain: true}
+)
 
 func logUniform(r *rand.Rand, lo, hi float64) float64 { return lo * math.Pow(hi/lo, r.Float64()) }
 
@@ -34,13 +41,24 @@ func (p Population) count(r *rand.Rand, gap float64) int {
 		return max(int(p.Span/gap), 4)
 	}
 	fits := min(max(p.Span/gap, float64(p.Fewest)), float64(p.Many))
-	if p.Uniform {
-		return p.Fewest + int(r.Float64()*(fits+1-float64(p.Fewest)))
+	if p.FewLikely {
+		return int(logUniform(r, float64(p.Fewest), fits+0.999))
 	}
-	return int(logUniform(r, float64(p.Fewest), fits+0.999))
+	return p.Fewest + int(r.Float64()*(fits+1-float64(p.Fewest)))
 }
 
-// Timer draws a timer. Of the general ones a fifth each has bursts of work, changes
+// sizes draws how sizes vary, with the shares of constant and near ones.
+func sizes(r *rand.Rand, constant, near float64) Sizes {
+	switch u := r.Float64(); {
+	case u < constant:
+		return SizesConstant
+	case u < constant+near:
+		return SizesNear
+	}
+	return SizesVaried
+}
+
+// Timer draws a timer, most of constant sizes. Of the general ones a fifth each has bursts of work, changes
 // its sleep once, or runs in working hours.
 func (p Population) Timer(r *rand.Rand) Timer {
 	t := Timer{Period: logUniform(r, p.Least, p.Most), Jitter: p.Jitter * r.Float64(), OneSided: r.IntN(2) == 0, Missed: p.Missed * r.Float64()}
@@ -49,7 +67,7 @@ func (p Population) Timer(r *rand.Rand) Timer {
 		mean *= 1 - t.Jitter/2
 	}
 	t.CheckIns = p.count(r, mean)
-	t.Sizes = []Sizes{SizesConstant, SizesConstant, SizesConstant, SizesConstant, SizesConstant, SizesConstant, SizesConstant, SizesNear, SizesNear, SizesVaried}[r.IntN(10)]
+	t.Sizes = sizes(r, 0.7, 0.2)
 	if p.Plain {
 		return t
 	}
@@ -66,12 +84,12 @@ func (p Population) Timer(r *rand.Rand) Timer {
 	return t
 }
 
-// Irregular draws a process without a timer. The sizes of two in five are as
-// constant as those of most timers.
+// Irregular draws a process without a timer, with mean gaps up to 6 h. The sizes of
+// two in five are as constant as those of most timers.
 func (p Population) Irregular(r *rand.Rand) Irregular {
-	g := Irregular{Kind: Kind(r.IntN(int(NumKinds))), Mean: logUniform(r, p.Least, min(p.Most, 6*3600))}
+	g := Irregular{Kind: Kind(r.IntN(int(NumKinds))), Mean: logUniform(r, p.Least, min(p.Most, day/4))}
 	g.Count = p.count(r, g.Mean)
-	g.Sizes = []Sizes{SizesConstant, SizesConstant, SizesNear, SizesVaried, SizesVaried}[r.IntN(5)]
+	g.Sizes = sizes(r, 0.4, 0.2)
 	u := r.Float64()
 	switch g.Kind {
 	case LogNormal:
