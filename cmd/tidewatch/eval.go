@@ -24,7 +24,7 @@ var judgedDetectors = []string{"scan"}
 var synthSeeds = []uint64{1, 2, 3}
 
 func evalCommand(t terminal) *cobra.Command {
-	var made bool
+	var made, timing bool
 	var labelled string
 	c := &cobra.Command{
 		Use:   "eval [DIR...]",
@@ -33,8 +33,13 @@ func evalCommand(t terminal) *cobra.Command {
 (docs/detection.md describes it). It prints the recall of each kind of attack, the
 time to detect it, and the false findings a host and day.`,
 		RunE: func(c *cobra.Command, dirs []string) error {
-			if len(dirs) == 0 && !made && labelled == "" {
+			if len(dirs) == 0 && !made && !timing && labelled == "" {
 				return exit{exitUsage, errors.New("eval needs a folder of logs with a truth.toml")}
+			}
+			if timing {
+				if err := eval.WriteTiming(t.out); err != nil {
+					return exit{exitError, err}
+				}
 			}
 			if err := evaluate(c.Context(), t, dirs, made, labelled); err != nil {
 				return exit{exitError, err}
@@ -43,6 +48,7 @@ time to detect it, and the false findings a host and day.`,
 		},
 	}
 	c.Flags().BoolVar(&made, "synth", false, "judge made days, each written as Zeek TSV, Zeek JSON and EVE in turn")
+	c.Flags().BoolVar(&timing, "timing", false, "print how well timers are told from irregular processes, on made times")
 	c.Flags().StringVar(&labelled, "labelled", "", "judge the recorded captures in this `folder`, whose truth is built in")
 	return c
 }
