@@ -122,8 +122,8 @@ func scores(all []timed, m method) []float64 {
 	return v
 }
 
-// above returns the share of sorted values that are larger, and that are equal.
-func above(v []float64, x float64) (larger, equal float64) {
+// shareAbove returns the share of sorted values that are larger, and that are equal.
+func shareAbove(v []float64, x float64) (larger, equal float64) {
 	lo, _ := slices.BinarySearch(v, x)
 	hi := lo + sort.Search(len(v)-lo, func(i int) bool { return v[lo+i] > x })
 	return float64(len(v)-hi) / float64(len(v)), float64(hi-lo) / float64(len(v))
@@ -133,7 +133,7 @@ func above(v []float64, x float64) (larger, equal float64) {
 func auc(pos, neg []float64) float64 {
 	sum := 0.0
 	for _, x := range neg {
-		larger, equal := above(pos, x)
+		larger, equal := shareAbove(pos, x)
 		sum += larger + equal/2
 	}
 	return sum / float64(len(neg))
@@ -142,13 +142,13 @@ func auc(pos, neg []float64) float64 {
 // recallAt is the share of positives above all but a share of the negatives.
 func recallAt(pos, neg []float64, rate float64) float64 {
 	at := neg[len(neg)-1-int(rate*float64(len(neg)))]
-	larger, _ := above(pos, at)
+	larger, _ := shareAbove(pos, at)
 	return larger
 }
 
 // atLeast is the share of sorted values of x and more.
 func atLeast(v []float64, x float64) float64 {
-	larger, equal := above(v, x)
+	larger, equal := shareAbove(v, x)
 	return larger + equal
 }
 
