@@ -14,6 +14,9 @@ import (
 
 // Config holds the settings of all detectors. Rules change them.
 type Config struct {
+	// Off names the detectors that do not run: nobody asks what they find.
+	Off map[string]bool
+
 	Scan      scan.Config
 	Beacon    beacon.Config
 	Exfil     exfil.Config
@@ -30,6 +33,12 @@ func DefaultConfig() Config {
 		Hosts:     hosts.DefaultConfig(),
 		DNSTunnel: dnstunnel.DefaultConfig(),
 	}
+}
+
+// NeedsPopulation reports whether a detector that runs asks what far ends are called
+// and who else uses them.
+func (c *Config) NeedsPopulation() bool {
+	return !c.Off["beacon"] || !c.Off["dns_tunnel"] || !c.Off["exfiltration"]
 }
 
 // Record is the serialised state of one entity. An empty Value says that the
@@ -59,6 +68,12 @@ type detector interface {
 	Restore(r state.Record, owns func(hash uint64) bool) error
 }
 
+// known are the kinds of records that shards have.
+var known = [256]bool{
+	state.KindScanSource: true, state.KindScanTarget: true, state.KindScanLight: true, state.KindPair: true, state.KindBeacon: true,
+	state.KindTunnel: true, state.KindUpload: true, state.KindHost: true, state.KindService: true,
+}
+
 // Shard owns the entities whose hash falls to it. It is used by one goroutine.
 type Shard struct {
 	i, n      int
@@ -69,12 +84,20 @@ type Shard struct {
 // NewShard returns the i-th of n shards.
 func NewShard(i, n int, cfg Config) *Shard {
 	s := &Shard{i: i, n: n}
-	s.add(scan.New(cfg.Scan, n), state.KindScanSource, state.KindScanTarget, state.KindScanLight)
-	s.add(beacon.New(cfg.Beacon, n), state.KindPair, state.KindBeacon)
-	s.add(dnstunnel.New(cfg.DNSTunnel, n), state.KindTunnel)
-	known := hosts.New(cfg.Hosts, n)
-	s.add(exfil.New(cfg.Exfil, n, known), state.KindUpload)
-	s.add(known, state.KindHost, state.KindService) // last: detectors ask it what was normal before
+	if !cfg.Off["scan"] {
+		s.add(scan.New(cfg.Scan, n), state.KindScanSource, state.KindScanTarget, state.KindScanLight)
+	}
+	if !cfg.Off["beacon"] {
+		s.add(beacon.New(cfg.Beacon, n), state.KindPair, state.KindBeacon)
+	}
+	if !cfg.Off["dns_tunnel"] {
+		s.add(dnstunnel.New(cfg.DNSTunnel, n), state.KindTunnel)
+	}
+	if !cfg.Off["exfiltration"] {
+		usual := hosts.New(cfg.Hosts, n)
+		s.add(exfil.New(cfg.Exfil, n, usual), state.KindUpload)
+		s.add(usual, state.KindHost, state.KindService) // last: detectors ask it what was normal before
+	}
 	return s
 }
 
@@ -137,8 +160,11 @@ func (s *Shard) Restore(r Record) error {
 	if len(r.Value) == 0 {
 		return nil
 	}
-	if len(r.Key) == 0 || s.kinds[r.Key[0]] == nil {
+	if len(r.Key) == 0 || !known[r.Key[0]] {
 		return state.ErrRecord
+	}
+	if s.kinds[r.Key[0]] == nil {
+		return nil // of a detector that is off
 	}
 	return s.kinds[r.Key[0]].Restore(r, func(hash uint64) bool { return Owner(hash, s.n) == s.i })
 }

@@ -97,7 +97,19 @@ func Load(files ...fs.FS) (*Set, error) {
 		})
 		return nil, errors.Join(slices.CompactFunc(l.problems, func(a, b error) bool { return *a.(*Problem) == *b.(*Problem) })...)
 	}
+	l.set.config.Off = l.set.unused()
 	return l.set, nil
+}
+
+// unused returns the detectors that no rule judges.
+func (s *Set) unused() map[string]bool {
+	off := map[string]bool{}
+	for _, name := range detectorNames() {
+		if !slices.ContainsFunc(s.rules, func(r *rule) bool { return r.detector == name }) {
+			off[name] = true
+		}
+	}
+	return off
 }
 
 // loader collects rules and problems.

@@ -170,6 +170,7 @@ exclude = ["10.2.3.4"]
 		t.Fatal(err)
 	}
 	want := behavior.DefaultConfig()
+	want.Off = map[string]bool{"beacon": true, "dns_tunnel": true, "exfiltration": true} // no rule asks them
 	want.Scan.Theta0, want.Scan.MinHosts, want.Scan.Idle, want.Scan.FailureShare = 0.9, 9, 2*time.Hour, 0.5
 	want.Scan.Exclude = []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16"), netip.MustParsePrefix("10.2.3.4/32")}
 	if d := cmp.Diff(want, set.Config(), cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); d != "" {

@@ -220,14 +220,17 @@ func (a *analysis) pipeline() *pipeline.Pipeline {
 		Rules:       a.rules,
 		Suppression: rules.NewSuppression(a.rules),
 		Joiner:      a.joiner,
-		Population:  population.New(population.DefaultConfig()),
 		Sink:        a.findings,
 		Grace:       10 * time.Second,
 		Finish:      true,
 	}
+	cfg := a.rules.Config()
+	if cfg.NeedsPopulation() {
+		p.Population = population.New(population.DefaultConfig())
+	}
 	n := min(runtime.GOMAXPROCS(0), 8)
 	for i := range n {
-		c := &census{Shard: behavior.NewShard(i, n, a.rules.Config()), i: i, n: n, hosts: map[uint64]struct{}{}}
+		c := &census{Shard: behavior.NewShard(i, n, cfg), i: i, n: n, hosts: map[uint64]struct{}{}}
 		a.census = append(a.census, c)
 		p.Shards = append(p.Shards, c)
 	}
