@@ -49,7 +49,7 @@ bench-peers:
 	$(GO) run ./internal/bench -peers
 
 eval:
-	$(GO) run ./cmd/tidewatch eval --synth --labelled ../shared/data/labelled
+	$(GO) run ./cmd/tidewatch eval --timing --synth --labelled ../shared/data/labelled
 
 # Writes what the commands print that the documents quote into the documents.
 figures:

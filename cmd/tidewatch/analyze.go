@@ -228,7 +228,8 @@ func (a *analysis) pipeline() *pipeline.Pipeline {
 	if cfg.NeedsPopulation() {
 		p.Population = population.New(population.DefaultConfig())
 	}
-	n := min(runtime.GOMAXPROCS(0), 8)
+	// One processor is for reading and for what comes before the shards.
+	n := min(max(runtime.GOMAXPROCS(0)-1, 1), 8)
 	for i := range n {
 		c := &census{Shard: behavior.NewShard(i, n, cfg), i: i, n: n, hosts: map[uint64]struct{}{}}
 		a.census = append(a.census, c)
