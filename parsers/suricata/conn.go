@@ -5,18 +5,27 @@ import (
 	"tidewatch/parsers/scan"
 )
 
-// flow reads flow{} of a flow record or an alert, and netflow{}.
-func (p *Parser) flow() {
+// flow reads flow{} of a flow record or an alert, or netflow{}, which counts one half
+// and names its counts otherwise.
+func (p *Parser) flow(half bool) {
 	s, ev, r := &p.s, p.ev, &p.r
 	c := p.b.Conn(ev)
 	for k := p.enter(inFlow); k != scan.End; k = p.next(inFlow, k) {
 		switch k {
-		case keyPktsToserver, keyPkts:
+		case keyPktsToserver:
 			p.uint(&c.OrigPkts, event.ConnOrigPkts)
+		case keyPkts:
+			if half {
+				p.uint(&c.OrigPkts, event.ConnOrigPkts)
+			}
 		case keyPktsToclient:
 			p.uint(&c.RespPkts, event.ConnRespPkts)
-		case keyBytesToserver, keyBytes:
+		case keyBytesToserver:
 			p.uint(&c.OrigIPBytes, event.ConnOrigIPBytes)
+		case keyBytes:
+			if half {
+				p.uint(&c.OrigIPBytes, event.ConnOrigIPBytes)
+			}
 		case keyBytesToclient:
 			p.uint(&c.RespIPBytes, event.ConnRespIPBytes)
 		case keyStart:

@@ -59,7 +59,7 @@ func (p *Parser) member(k int) error {
 func (p *Parser) object(k int) {
 	switch k {
 	case keyFlow, keyNetflow:
-		p.flow()
+		p.flow(k == keyNetflow)
 	case keyTCP:
 		p.tcp()
 	case keyEther:
