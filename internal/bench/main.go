@@ -129,6 +129,7 @@ func median(runs int, f func() (cost, error)) (cost, error) {
 
 // write lets the generator write days of n records in all.
 func write(dir string, days, n int, format string) error {
+	defer syscall.Sync() // or the disk is written to while programs are measured
 	return quiet(exec.Command("go", "run", "./internal/synth/synthday", "-out", dir, "-seed", "1", "-hosts", "200",
 		"-days", strconv.Itoa(days), "-events", strconv.Itoa(n), "-attacks", "grid", "-format", format, "-logs", "conn,dns,ssl"))
 }
