@@ -167,6 +167,31 @@ func TestWhatAFindingSays(t *testing.T) {
 	}
 }
 
+// A record that is shown is that of the connection, once it is over, and not that of
+// the handshake which came first.
+func TestSamplesAreConnections(t *testing.T) {
+	dir := t.TempDir()
+	n := synth.New(synth.Options{Seed: 5, Days: 1, Hosts: 10, Activity: 0.3, Attacks: "beacon"})
+	if err := n.Write(dir, []string{"zeek"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	shown := 0
+	for _, o := range observe(folder(t, dir), 1) {
+		if o.Open || scenario.Text(&o, "basis") != "name" || scenario.Text(&o, "kind") != "connection" {
+			continue
+		}
+		for _, s := range o.Sample {
+			shown++
+			if s.OrigBytes == 0 || s.State == "" {
+				t.Errorf("%s: %+v", o.Reason, s)
+			}
+		}
+	}
+	if shown < 10 {
+		t.Errorf("%d records are shown", shown)
+	}
+}
+
 // Random traffic of equal size, which looks regular to other methods, is no beacon;
 // nor are pings on a timer, or a service that is asked on one.
 func TestQuiet(t *testing.T) {

@@ -115,8 +115,11 @@ func (t *track) note(ev *event.Event, session bool) {
 		t.answer(ev)
 	}
 	t.handshake(ev)
-	if t.positive > 0 && session {
+	switch {
+	case t.positive > 0 && session:
 		t.sample(ev)
+	case ev.Kind == event.KindConn:
+		t.complete(ev)
 	}
 }
 
@@ -220,6 +223,17 @@ func (t *track) sample(ev *event.Event) {
 		t.samples = t.samples[:maxSamples-1]
 	}
 	t.samples = append(t.samples, event.SampleOf(ev))
+}
+
+// complete gives a sample that was taken when its connection began what is known now
+// that it is over.
+func (t *track) complete(ev *event.Event) {
+	for i := range t.samples {
+		if t.samples[i].UID == ev.UID && ev.UID != "" {
+			t.samples[i] = event.SampleOf(ev)
+			return
+		}
+	}
 }
 
 // covered reports whether another pair tells of the same contacts better: the name
