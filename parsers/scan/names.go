@@ -146,9 +146,11 @@ func (e *name) at(b []byte, i int) bool {
 		return len(e.text) > 0 && len(b)-i >= len(e.text) && string(b[i:i+len(e.text)]) == e.text
 	}
 	t := b[i : i+24]
-	return binary.LittleEndian.Uint64(t)&e.masks[0]^e.words[0]|
-		binary.LittleEndian.Uint64(t[8:])&e.masks[1]^e.words[1]|
-		binary.LittleEndian.Uint64(t[16:])&e.masks[2]^e.words[2] == 0
+	// ^ and | bind alike: without parentheses a difference in one word hides behind
+	// the bits of the next.
+	return (binary.LittleEndian.Uint64(t)&e.masks[0]^e.words[0])|
+		(binary.LittleEndian.Uint64(t[8:])&e.masks[1]^e.words[1])|
+		(binary.LittleEndian.Uint64(t[16:])&e.masks[2]^e.words[2]) == 0
 }
 
 // search is key for a member that is not the one that followed prev before. Now it is.
