@@ -115,10 +115,12 @@ type Field struct {
 	Name, Value string
 }
 
-// Position is how far into a source a consumer has come.
+// Position is how far into a source a consumer has come. Key names what is read: a
+// file, of which a source may have several, or a stream. Value is the source's own;
+// an empty one says that nothing of it need be remembered. Both own their memory.
 type Position struct {
-	Source int
-	Offset int64
+	Key   string
+	Value []byte
 }
 
 // String returns b as a string without copying it. The string changes when b

@@ -3,6 +3,7 @@ package ingest
 import (
 	"cmp"
 	"context"
+	"encoding/binary"
 	"io"
 	"math"
 	"slices"
@@ -220,7 +221,7 @@ func (m *Merge) load(ctx context.Context, src *source) error {
 	if src.ended && len(src.loaded) == 0 {
 		m.idle = append(m.idle, src.slot)
 		m.open -= src.cost
-		m.ends = append(m.ends, event.Position{Source: src.rank, Offset: src.end})
+		m.ends = append(m.ends, event.Position{Key: src.file.Path, Value: binary.LittleEndian.AppendUint64(nil, uint64(src.end))})
 	}
 	return nil
 }

@@ -1,7 +1,9 @@
 package ingest
 
 import (
+	"cmp"
 	"context"
+	"encoding/binary"
 	"fmt"
 	"hash/fnv"
 	"io"
@@ -13,7 +15,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 
 	"tidewatch/event"
 )
@@ -104,7 +106,7 @@ func TestOrderDependsOnFilesAlone(t *testing.T) {
 				want = got
 			}
 			if got != want {
-				t.Errorf("%+v: two runs differ (-first +other):\n%.2000s", o, cmp.Diff(strings.Split(want, "\n"), strings.Split(got, "\n")))
+				t.Errorf("%+v: two runs differ (-first +other):\n%.2000s", o, gocmp.Diff(strings.Split(want, "\n"), strings.Split(got, "\n")))
 			}
 		}
 		if strings.Count(want, "\n") < 10_000 {
@@ -184,7 +186,7 @@ func TestManyTinyFiles(t *testing.T) {
 		}
 	}
 	for _, o := range []Options{{}, {MaxOpen: 1}} {
-		if d := cmp.Diff(want, read(t, o, dir).uids); d != "" {
+		if d := gocmp.Diff(want, read(t, o, dir).uids); d != "" {
 			t.Errorf("%+v (-want +got):\n%s", o, d)
 		}
 	}
@@ -283,9 +285,12 @@ func TestPositionsAtTheEnd(t *testing.T) {
 	for s := range sequences(m) {
 		got = append(got, s.Positions...)
 	}
-	slices.SortFunc(got, func(a, b event.Position) int { return a.Source - b.Source })
-	want := []event.Position{{Source: 0, Offset: int64(len(log))}, {Source: 1, Offset: int64(len(log + connLine(2, "C2")))}}
-	if d := cmp.Diff(want, got); d != "" {
+	slices.SortFunc(got, func(a, b event.Position) int { return cmp.Compare(a.Key, b.Key) })
+	at := func(name, read string) event.Position {
+		return event.Position{Key: filepath.Join(dir, name), Value: binary.LittleEndian.AppendUint64(nil, uint64(len(read)))}
+	}
+	want := []event.Position{at("a.log", log), at("b.log", log+connLine(2, "C2"))}
+	if d := gocmp.Diff(want, got); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
 	}
 }

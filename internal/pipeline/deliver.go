@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"tidewatch/behavior"
+	"tidewatch/behavior/state"
 	"tidewatch/event"
 )
 
@@ -82,9 +83,10 @@ func (d *deliver) complete(ctx context.Context, p *part) error {
 	if err := d.write(ctx); err != nil {
 		return err
 	}
-	c := &Checkpoint{Epoch: p.epoch.n, Positions: p.epoch.positions, Joined: p.epoch.joined, Population: p.epoch.population, Entities: p.cut}
+	c := &state.Checkpoint{Epoch: p.epoch.n, Changed: p.epoch.changed}
+	c.Changed[state.Entities] = p.cut
 	if d.Suppression != nil {
-		c.Suppression = d.Suppression.Cut()
+		c.Changed[state.Suppression] = d.Suppression.Cut()
 	}
 	d.commits <- c // has room: one epoch at a time
 	return nil

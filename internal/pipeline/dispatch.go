@@ -2,27 +2,28 @@ package pipeline
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"time"
 
-	"tidewatch/event"
+	"tidewatch/behavior/state"
 )
 
 // dispatch gives every sequence to every shard, in one order, and cuts epochs.
 // It is the last that writes to an event: after it, sequences are shared.
 type dispatch struct {
 	*graph
-	n         uint64           // of the last item
-	epochs    uint64           // cut so far
-	positions map[int]int64    // by event source
-	clocks    []int64          // by pipeline source; ended ones are removed
-	live      []bool           // by pipeline source
-	clock     int64            // the watermark: no live source is behind it
-	due       <-chan time.Time // the next epoch; nil while one is on its way
+	n         uint64            // of the last item
+	epochs    uint64            // the last that was cut
+	positions map[string][]byte // that changed in this epoch
+	clocks    []int64           // by pipeline source; ended ones are removed
+	live      []bool            // by pipeline source
+	clock     int64             // the watermark: no live source is behind it
+	due       <-chan time.Time  // the next epoch; nil while one is on its way
 }
 
 func newDispatch(r *graph) *dispatch {
-	d := &dispatch{graph: r, positions: map[int]int64{}, clocks: make([]int64, len(r.Sources)), live: make([]bool, len(r.Sources))}
+	d := &dispatch{graph: r, epochs: r.Epoch, positions: map[string][]byte{}, clocks: make([]int64, len(r.Sources)), live: make([]bool, len(r.Sources))}
 	for i := range d.live {
 		d.live[i] = true
 	}
@@ -74,7 +75,7 @@ func (d *dispatch) take(ctx context.Context, f filled) bool {
 		return true
 	}
 	for _, p := range f.seq.Positions {
-		d.positions[p.Source] = p.Offset
+		d.positions[p.Key] = p.Value
 	}
 	if len(f.seq.Events) == 0 {
 		f.seq.Share(1)
@@ -115,15 +116,15 @@ func (d *dispatch) advance() {
 func (d *dispatch) barrier(ctx context.Context) bool {
 	d.epochs++
 	e := &epoch{n: d.epochs}
-	for s, off := range d.positions {
-		e.positions = append(e.positions, event.Position{Source: s, Offset: off})
+	for _, k := range slices.Sorted(maps.Keys(d.positions)) {
+		e.changed[state.Positions] = append(e.changed[state.Positions], state.Record{Key: []byte(k), Value: d.positions[k]})
 	}
-	slices.SortFunc(e.positions, func(a, b event.Position) int { return a.Source - b.Source })
+	clear(d.positions)
 	if d.Joiner != nil {
-		e.joined = d.Joiner.Cut()
+		e.changed[state.Joined] = d.Joiner.Cut()
 	}
 	if d.Population != nil {
-		e.population = d.Population.Cut()
+		e.changed[state.Population] = d.Population.Cut()
 	}
 	return d.send(ctx, item{epoch: e})
 }

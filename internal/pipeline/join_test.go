@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"testing"
 
+	"tidewatch/behavior/state"
 	"tidewatch/event"
 )
 
@@ -52,14 +53,14 @@ func TestJoinerRestore(t *testing.T) {
 	const client, server = "10.0.0.1:40000", "192.0.2.1:443"
 	j.Join([]*event.Event{conn(event.SensorZeek, 100*second, client, server), conn(event.SensorZeek, 150*second, client, server)})
 	var m Memory
-	if err := m.Commit(t.Context(), &Checkpoint{Joined: j.Cut()}); err != nil {
+	if err := m.Commit(t.Context(), &state.Checkpoint{Changed: [state.NumSections][]state.Record{state.Joined: j.Cut()}}); err != nil {
 		t.Fatal(err)
 	}
 	j.Join([]*event.Event{conn(event.SensorSuricata, 150*second, client, server)})
-	if err := m.Commit(t.Context(), &Checkpoint{Joined: j.Cut()}); err != nil {
+	if err := m.Commit(t.Context(), &state.Checkpoint{Changed: [state.NumSections][]state.Record{state.Joined: j.Cut()}}); err != nil {
 		t.Fatal(err)
 	}
-	for _, r := range Records(m.Joined) {
+	for _, r := range m.Records(state.Joined) {
 		if err := k.Restore(r); err != nil {
 			t.Fatal(err)
 		}

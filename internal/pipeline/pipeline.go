@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"tidewatch/behavior"
+	"tidewatch/behavior/state"
 	"tidewatch/event"
 )
 
@@ -81,18 +82,7 @@ type Sink interface {
 
 // Store keeps checkpoints. Commit is atomic: all of it or none. It may keep c.
 type Store interface {
-	Commit(ctx context.Context, c *Checkpoint) error
-}
-
-// Checkpoint is what changed in the state of the world between two epochs. A
-// record replaces the one with the same key; one without a value removes it.
-type Checkpoint struct {
-	Epoch       uint64 // counts from 1 in each run
-	Positions   []event.Position
-	Entities    []behavior.Record
-	Suppression []behavior.Record
-	Joined      []behavior.Record
-	Population  []behavior.Record
+	Commit(ctx context.Context, c *state.Checkpoint) error
 }
 
 // Pipeline is a configured pipeline. Run may be called once.
@@ -108,6 +98,7 @@ type Pipeline struct {
 	// Store is nil where nothing outlives the run: then no epoch is cut. With a
 	// Store, each Shard must be a Cutter.
 	Store    Store
+	Epoch    uint64        // of the last commit: the run counts on from it
 	Interval time.Duration // from one epoch to the next, at least
 
 	Grace  time.Duration // to deliver what is in flight when ctx ends
@@ -129,12 +120,10 @@ type item struct {
 	finish bool
 }
 
-// epoch is one barrier, with what dispatch knew at it.
+// epoch is one barrier.
 type epoch struct {
-	n          uint64
-	positions  []event.Position
-	joined     []behavior.Record
-	population []behavior.Record
+	n       uint64
+	changed [state.NumSections][]state.Record // what dispatch knew
 }
 
 // result is one shard's part of one item.
@@ -157,7 +146,7 @@ type graph struct {
 	filled    chan filled
 	inputs    []chan item
 	results   chan result
-	commits   chan *Checkpoint
+	commits   chan *state.Checkpoint
 	committed chan time.Duration // how long the commit took
 	sequences event.SequencePool
 }
@@ -232,7 +221,7 @@ func (p *Pipeline) newGraph() *graph {
 		filled:    make(chan filled, 1),
 		inputs:    make([]chan item, len(p.Shards)),
 		results:   make(chan result, 2*len(p.Shards)),
-		commits:   make(chan *Checkpoint, 1),
+		commits:   make(chan *state.Checkpoint, 1),
 		committed: make(chan time.Duration, 1),
 		// Each source may wait for input with one in hand.
 		sequences: event.NewSequencePool(len(p.Sources)+2*ahead, length),

@@ -19,6 +19,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"tidewatch/behavior"
+	"tidewatch/behavior/state"
 	"tidewatch/enrich"
 	"tidewatch/event"
 	"tidewatch/internal/pipeline"
@@ -86,7 +87,7 @@ func (l *log) Fill(ctx context.Context, s *event.Sequence) error {
 	s.Hold(b)
 	b.Release()
 	s.Clock = l.clock
-	s.Positions = append(s.Positions, event.Position{Source: l.id, Offset: l.pos})
+	s.Positions = append(s.Positions, event.Position{Key: fmt.Sprint(l.id), Value: binary.LittleEndian.AppendUint64(nil, uint64(l.pos))})
 	return end
 }
 
@@ -191,6 +192,15 @@ var errCrash = errors.New("crash")
 
 func newWorld() *world { return &world{delivered: map[string]int{}} }
 
+// position is how far log i has been read.
+func (w *world) position(i int) int64 {
+	v := w.Sections[state.Positions][fmt.Sprint(i)]
+	if v == nil {
+		return 0
+	}
+	return int64(binary.LittleEndian.Uint64(v))
+}
+
 func (w *world) step(lock chan struct{}) error {
 	lock <- struct{}{}
 	defer func() { <-lock }()
@@ -227,7 +237,7 @@ type store struct {
 	lock chan struct{}
 }
 
-func (s store) Commit(ctx context.Context, c *pipeline.Checkpoint) error {
+func (s store) Commit(ctx context.Context, c *state.Checkpoint) error {
 	if err := s.step(s.lock); err != nil {
 		return err
 	}
@@ -238,21 +248,21 @@ func (w *world) pipeline(logs []string, shards int, interval time.Duration) *pip
 	w.dead, w.steps = make(chan struct{}), 0
 	lock := make(chan struct{}, 1)
 	q := newQuota()
-	for k, v := range w.Suppression {
+	for k, v := range w.Sections[state.Suppression] {
 		a, _ := netip.AddrFromSlice([]byte(k))
 		q.said[a] = v[0]
 	}
 	p := &pipeline.Pipeline{
 		Rules: every{}, Suppression: q,
 		Sink: sink{w, lock}, Store: store{w, lock},
-		Interval: interval, Grace: 10 * time.Second, Length: 64,
+		Epoch: w.Epoch, Interval: interval, Grace: 10 * time.Second, Length: 64,
 	}
 	for i, l := range logs {
-		p.Sources = append(p.Sources, newLog(i, l, w.Positions[i]))
+		p.Sources = append(p.Sources, newLog(i, l, w.position(i)))
 	}
 	for i := range shards {
 		s := newTally(i, shards)
-		for _, r := range pipeline.Records(w.Entities) {
+		for _, r := range w.Records(state.Entities) {
 			s.Restore(r)
 		}
 		p.Shards = append(p.Shards, s)
@@ -316,22 +326,22 @@ func TestCrashRecovery(t *testing.T) {
 				}
 			}
 			counted := map[netip.Addr]uint64{}
-			for k, v := range w.Entities {
+			for k, v := range w.Sections[state.Entities] {
 				a, _ := netip.AddrFromSlice([]byte(k))
 				counted[a] = binary.LittleEndian.Uint64(v)
 			}
 			if d := cmp.Diff(seen, counted, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); d != "" {
 				t.Errorf("records counted after %d runs (-want +got):\n%s", runs, d)
 			}
-			if d := cmp.Diff(want.Memory, w.Memory); d != "" {
+			if d := cmp.Diff(want.Sections, w.Sections); d != "" {
 				t.Errorf("state differs from one clean run (-want +got):\n%s", d)
 			}
 			if d := cmp.Diff(slices.Sorted(maps.Keys(want.delivered)), slices.Sorted(maps.Keys(w.delivered))); d != "" {
 				t.Errorf("findings (-want +got):\n%s", d)
 			}
 			for i, l := range logs {
-				if w.Positions[i] != int64(len(l)) {
-					t.Errorf("log %d ended at %d, want %d", i, w.Positions[i], len(l))
+				if w.position(i) != int64(len(l)) {
+					t.Errorf("log %d ended at %d, want %d", i, w.position(i), len(l))
 				}
 			}
 		})
@@ -385,11 +395,11 @@ func TestStop(t *testing.T) {
 		t.Fatal(err)
 	}
 	var counted, lines uint64
-	for _, v := range w.Entities {
+	for _, v := range w.Sections[state.Entities] {
 		counted += binary.LittleEndian.Uint64(v)
 	}
 	for i := range logs {
-		for _, l := range strings.Split(logs[i][:w.Positions[i]], "\n") {
+		for _, l := range strings.Split(logs[i][:w.position(i)], "\n") {
 			if l != "" && l[0] == '1' {
 				lines++
 			}

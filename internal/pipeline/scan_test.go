@@ -14,6 +14,7 @@ import (
 
 	"tidewatch/behavior"
 	"tidewatch/behavior/population"
+	"tidewatch/behavior/state"
 	"tidewatch/event"
 	"tidewatch/internal/pipeline"
 	"tidewatch/rules"
@@ -44,14 +45,14 @@ func (w *world) scanPipeline(t *testing.T, set *rules.Set, logs []string, shards
 	p := w.pipeline(logs, 0, interval)
 	p.Rules, p.Finish = set, true
 	s := rules.NewSuppression(set)
-	for _, rec := range pipeline.Records(w.Suppression) {
+	for _, rec := range w.Records(state.Suppression) {
 		if err := s.Restore(rec); err != nil {
 			t.Fatal(err)
 		}
 	}
 	p.Suppression = s
 	known := population.New(population.DefaultConfig())
-	for _, rec := range pipeline.Records(w.Population) {
+	for _, rec := range w.Records(state.Population) {
 		if err := known.Restore(rec); err != nil {
 			t.Fatal(err)
 		}
@@ -64,7 +65,7 @@ func (w *world) scanPipeline(t *testing.T, set *rules.Set, logs []string, shards
 	for i := range shards {
 		s := behavior.NewShard(i, shards, set.Config())
 		s.Track()
-		for _, rec := range pipeline.Records(w.Entities) {
+		for _, rec := range w.Records(state.Entities) {
 			if err := s.Restore(rec); err != nil {
 				t.Fatal(err)
 			}
@@ -94,8 +95,8 @@ func TestCrashRecoveryOfScans(t *testing.T) {
 			if err := want.scanPipeline(t, set, logs, 1, time.Hour).Run(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			if len(want.delivered) < 3 || len(logs) == 1 && len(want.Population) < 100 {
-				t.Fatalf("only %d findings, and %d records of far ends: the test tests nothing", len(want.delivered), len(want.Population))
+			if len(want.delivered) < 3 || len(logs) == 1 && len(want.Sections[state.Population]) < 100 {
+				t.Fatalf("only %d findings, and %d records of far ends: the test tests nothing", len(want.delivered), len(want.Sections[state.Population]))
 			}
 			w, runs := newWorld(), 0
 			for {
@@ -111,7 +112,7 @@ func TestCrashRecoveryOfScans(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if d := cmp.Diff(want.Memory, w.Memory); d != "" {
+			if d := cmp.Diff(want.Sections, w.Sections); d != "" {
 				t.Errorf("state differs from one clean run, after %d runs (-want +got):\n%.2000s", runs, d)
 			}
 			if d := cmp.Diff(slices.Sorted(maps.Keys(want.delivered)), slices.Sorted(maps.Keys(w.delivered))); d != "" {
