@@ -8,6 +8,7 @@ import (
 	"math"
 	"slices"
 	"sync"
+	"time"
 
 	"tidewatch/event"
 )
@@ -19,6 +20,10 @@ const (
 	// cutAfter ends a sequence when it has used up so many batches of one slot: a
 	// file must never wait for batches that the sequence being filled holds.
 	cutAfter = 2
+	// lateRows is how far ahead of the middle of later records one on time may be, in
+	// nanoseconds: in a log of connections most may be of datagrams, which Zeek writes
+	// a minute after their last packet.
+	lateRows = int64(2 * time.Minute)
 	// spareBatches are on their way through the shards while the window is loaded
 	// and another one is filled, for all files together; each has at least one.
 	spareBatches = 32
@@ -265,10 +270,13 @@ func (m *Merge) slide(r *run) {
 	}
 }
 
-// due moves what is left of a run to the middle of a newer one of its file, if it
-// is later than that: its time is wrong, and must not become the stream's.
+// due moves what is left of a run to the middle of a newer one of its file, if it is
+// much later than that: its time is wrong, and must not become the stream's.
 func (m *Merge) due(r, newer *run) {
 	latest := newer.keys[newer.n/2]
+	if r.keys[r.n-1] <= latest+lateRows {
+		return
+	}
 	for i := r.n - 1; i >= r.at && r.keys[i] > latest; i-- {
 		r.keys[i] = latest
 	}

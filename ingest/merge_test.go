@@ -238,6 +238,39 @@ func TestStragglersDoNotStall(t *testing.T) {
 	}
 }
 
+// Most rows of a log of connections are of datagrams, which are written a minute late;
+// those that are on time stay behind what other logs say of the same connections.
+func TestLateRowsHurryNobody(t *testing.T) {
+	var conns, names strings.Builder
+	conns.WriteString(connHeader)
+	names.WriteString(connHeader)
+	for i := range 20_000 {
+		if i%10 == 0 {
+			names.WriteString(connLine(100_000+i, fmt.Sprint("name", i)))
+			conns.WriteString(connLine(100_001+i, fmt.Sprint("conn", i)))
+		} else {
+			conns.WriteString(connLine(40_000+i, fmt.Sprint("datagram", i)))
+		}
+	}
+	dir := t.TempDir()
+	for name, s := range map[string]string{"conn.log": conns.String(), "ssl.log": names.String()} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(s), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	named := map[string]bool{}
+	for _, uid := range read(t, Options{}, dir).uids {
+		if n, ok := strings.CutPrefix(uid, "name"); ok {
+			named[n] = true
+		} else if n, ok := strings.CutPrefix(uid, "conn"); ok && !named[n] {
+			t.Fatalf("connection %s comes before its name", n)
+		}
+	}
+	if len(named) != 2000 {
+		t.Errorf("%d names", len(named))
+	}
+}
+
 // A file is opened when the stream comes to it, so that a year of logs takes no
 // more than a day's.
 func TestFilesAreOpenedLate(t *testing.T) {
