@@ -13,12 +13,12 @@ import (
 var may = map[string][]string{
 	"event":    {},
 	"parsers":  {"event"},
-	"ingest":   {"event", "parsers"},
+	"ingest":   {"event", "parsers", "strict"},
 	"enrich":   {"event"},
-	"behavior": {"event"},
-	"rules":    {"event", "behavior"},
-	"outputs":  {"event"},
-	"configs":  {},
+	"behavior": {"event", "strict"},
+	"rules":    {"event", "behavior", "strict"},
+	"outputs":  {"event", "strict"},
+	"configs":  {"strict", "event", "ingest", "enrich", "behavior", "rules", "outputs"}, // their Config types
 	"examples": {},
 	"pipeline": {"event", "behavior", "rules"}, // internal/pipeline
 	"scenario": {"event", "parsers", "enrich", "behavior"},
@@ -27,6 +27,7 @@ var may = map[string][]string{
 	"bench":    {"event", "synth"},
 	"figures":  {},
 	"popular":  {},
+	"strict":   {},
 	"cmd":      nil, // everything
 }
 

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 
+	"tidewatch/internal/strict"
+
 	"github.com/expr-lang/expr"
 	"github.com/expr-lang/expr/ast"
 	exprfile "github.com/expr-lang/expr/file"
@@ -145,7 +147,7 @@ func (c *compiler) call(n *ast.CallNode) {
 	case callee.Value == "cidr" || callee.Value == "zone":
 		c.fault(n, `%s stands after in: source.ip in %[1]s("...")`, callee.Value)
 	default:
-		c.fault(n, "unknown function %s%s", callee.Value, nearest(callee.Value, functions))
+		c.fault(n, "unknown function %s%s", callee.Value, strict.Nearest(callee.Value, functions))
 	}
 }
 
@@ -177,7 +179,7 @@ func (c *compiler) field(n ast.Node) (field, bool) {
 		for m, ok := where.(*ast.MemberNode); ok; m, ok = where.(*ast.MemberNode) {
 			where = m.Node // point at the beginning of the name
 		}
-		c.fault(where, "unknown name %s%s", s, nearest(s, fieldNames(c.detector)))
+		c.fault(where, "unknown name %s%s", s, strict.Nearest(s, fieldNames(c.detector)))
 		c.faults[len(c.faults)-1].allowed = fieldList(c.detector, s)
 	}
 	return f, ok
@@ -218,7 +220,7 @@ func (c *compiler) literal(named, literal ast.Node) {
 		}
 	}
 	if f.values != nil && s.Value != "" && !slices.Contains(f.values, s.Value) {
-		c.fault(s, "%s is never %q%s (it is one of %s)", name(named), s.Value, nearest(s.Value, f.values), strings.Join(f.values, ", "))
+		c.fault(s, "%s is never %q%s (it is one of %s)", name(named), s.Value, strict.Nearest(s.Value, f.values), strings.Join(f.values, ", "))
 	}
 }
 
@@ -283,7 +285,7 @@ func (c *compiler) network(left ast.Node, call *ast.CallNode) {
 func (c *compiler) prefixes(call *ast.CallNode) ([]netip.Prefix, error) {
 	callee := name(call.Callee)
 	if callee != "cidr" && callee != "zone" {
-		return nil, fmt.Errorf("unknown function %s%s", callee, nearest(callee, functions))
+		return nil, fmt.Errorf("unknown function %s%s", callee, strict.Nearest(callee, functions))
 	}
 	var all []netip.Prefix
 	for _, a := range call.Arguments {
@@ -301,7 +303,7 @@ func (c *compiler) prefixes(call *ast.CallNode) ([]netip.Prefix, error) {
 			z, ok := c.zones[s.Value]
 			if !ok {
 				names := slices.Sorted(maps.Keys(c.zones))
-				return nil, fmt.Errorf("no zone %q is declared%s", s.Value, cmp.Or(nearest(s.Value, names), fmt.Sprintf("; write [zone] %s = [\"10.1.2.0/24\"]", s.Value)))
+				return nil, fmt.Errorf("no zone %q is declared%s", s.Value, cmp.Or(strict.Nearest(s.Value, names), fmt.Sprintf("; write [zone] %s = [\"10.1.2.0/24\"]", s.Value)))
 			}
 			all = append(all, z...)
 		}

@@ -7,9 +7,7 @@
 package rules
 
 import (
-	"cmp"
 	"embed"
-	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -22,14 +20,19 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/BurntSushi/toml"
-
 	"tidewatch/behavior"
 	"tidewatch/event"
+	"tidewatch/internal/strict"
 )
 
 //go:embed builtin/*.toml
 var builtin embed.FS
+
+// document is one rule file.
+type document struct {
+	*strict.Document
+	shipped bool
+}
 
 // folder is a file system that has a name for messages.
 type folder struct {
@@ -81,7 +84,7 @@ type rule struct {
 // that names its detector replaces the earlier one, a rule that does not amends it
 // key by key, so that `enabled = false`, another severity or one more exception is
 // all that has to be written. The error lists everything that is wrong in all
-// files: it is a join of *Problem.
+// files: it is a join of *strict.Problem.
 func Load(files ...fs.FS) (*Set, error) {
 	l := loader{set: &Set{config: behavior.DefaultConfig()}, rules: map[string][]layer{}, zones: zones{}, settings: map[string]value{}}
 	for _, fsys := range files {
@@ -91,11 +94,7 @@ func Load(files ...fs.FS) (*Set, error) {
 		l.compile(id)
 	}
 	if len(l.problems) > 0 {
-		slices.SortStableFunc(l.problems, func(a, b error) int {
-			x, y := a.(*Problem), b.(*Problem)
-			return cmp.Or(strings.Compare(x.File, y.File), cmp.Compare(x.Line, y.Line), cmp.Compare(x.Column, y.Column), strings.Compare(x.What, y.What))
-		})
-		return nil, errors.Join(slices.CompactFunc(l.problems, func(a, b error) bool { return *a.(*Problem) == *b.(*Problem) })...)
+		return nil, strict.Join(l.problems)
 	}
 	l.set.config.Off = l.set.unused()
 	return l.set, nil
@@ -117,8 +116,8 @@ type loader struct {
 	set      *Set
 	rules    map[string][]layer // the tables that make up each rule
 	zones    zones
-	settings map[string]value // what rules say of detectors, by joined path
-	problems []error
+	settings map[string]value // what rules say of detectors, by detector and key
+	problems []*strict.Problem
 	seen     map[string]value // rules and zones of the file system that is read
 }
 
@@ -133,16 +132,16 @@ func (l *loader) loadAll(fsys fs.FS) {
 		if err == nil && !d.IsDir() && strings.HasSuffix(name, ".toml") {
 			var b []byte
 			if b, err = fs.ReadFile(fsys, name); err == nil {
-				l.loadFile(&document{name: shown, layout: newLayout(string(b)), shipped: f.shipped})
+				l.loadFile(&document{strict.NewDocument(shown, string(b)), f.shipped})
 			}
 		}
 		if err != nil { // the others are read all the same
-			l.problems = append(l.problems, &Problem{File: shown, What: err.Error()})
+			l.problems = append(l.problems, &strict.Problem{File: shown, What: err.Error()})
 		}
 		return nil
 	})
 	if err != nil {
-		l.problems = append(l.problems, &Problem{File: f.name, What: err.Error()})
+		l.problems = append(l.problems, &strict.Problem{File: f.name, What: err.Error()})
 	}
 }
 
@@ -151,9 +150,9 @@ var namePattern = regexp.MustCompile(`^[a-z][a-z0-9-]{0,63}$`)
 const nameForm = "lower-case letters, digits and -, at most 64, the first one a letter"
 
 func (l *loader) loadFile(d *document) {
-	var content map[string]any
-	if _, err := toml.Decode(d.layout.text, &content); err != nil {
-		l.problems = append(l.problems, d.syntaxProblem(err))
+	content, bad := d.Tables()
+	if bad != nil {
+		l.problems = append(l.problems, bad)
 		return
 	}
 	top := reader{layers: []layer{{d, nil, content}}, problems: &l.problems}
@@ -174,12 +173,12 @@ func (l *loader) loadFile(d *document) {
 // firstOf reports whether a name is sound and new in its file system.
 func (l *loader) firstOf(what string, at value, name string) bool {
 	if !namePattern.MatchString(name) {
-		l.problems = append(l.problems, at.doc.problem(at.path(), fmt.Sprintf("%q is no name of a %s", name, what), nameForm))
+		l.problems = append(l.problems, at.doc.Problem(at.path(), fmt.Sprintf("%q is no name of a %s", name, what), nameForm))
 		return false
 	}
 	if before, again := l.seen[what+" "+name]; again {
-		p := before.doc.problem(before.path(), "", "")
-		l.problems = append(l.problems, at.doc.problem(at.path(), fmt.Sprintf("%s %s is already in %s:%d", what, name, p.File, p.Line), ""))
+		p := before.doc.Problem(before.path(), "", "")
+		l.problems = append(l.problems, at.doc.Problem(at.path(), fmt.Sprintf("%s %s is already in %s:%d", what, name, p.File, p.Line), ""))
 		return false
 	}
 	l.seen[what+" "+name] = at
@@ -219,8 +218,8 @@ func (l *loader) compile(id string) {
 	r := &reader{layers: l.rules[id], problems: &l.problems}
 	if _, whole := r.layers[0].table["detector"]; !whole {
 		others := slices.DeleteFunc(slices.Sorted(maps.Keys(l.rules)), func(s string) bool { return s == id })
-		l.problems = append(l.problems, r.layers[0].doc.problem(r.layers[0].path,
-			fmt.Sprintf("rule %s names no detector, and no earlier rule has this id%s", id, nearest(id, others)),
+		l.problems = append(l.problems, r.layers[0].doc.Problem(r.layers[0].path,
+			fmt.Sprintf("rule %s names no detector, and no earlier rule has this id%s", id, strict.Nearest(id, others)),
 			"detector = one of "+strings.Join(detectorNames(), ", ")+", for a new rule; the id of an earlier rule, to amend it"))
 		return
 	}
@@ -230,7 +229,7 @@ func (l *loader) compile(id string) {
 	rule := &rule{info: info(id, r)}
 	rule.detector = r.text("detector")
 	if _, ok := detectors[rule.detector]; !ok {
-		r.bad("detector", fmt.Sprintf("detector %q%s", rule.detector, nearest(rule.detector, detectorNames())), strings.Join(detectorNames(), ", "))
+		r.bad("detector", fmt.Sprintf("detector %q%s", rule.detector, strict.Nearest(rule.detector, detectorNames())), strings.Join(detectorNames(), ", "))
 		return // what may stand in the rest depends on it
 	}
 	l.conditions(rule, r)
@@ -256,12 +255,12 @@ func info(id string, r *reader) *event.RuleInfo {
 	}
 	severity, ok := r.text("severity"), false
 	if i.Severity, ok = event.ParseSeverity(severity); !ok {
-		r.bad("severity", fmt.Sprintf("severity %q%s", severity, nearest(severity, severities)), strings.Join(severities, ", "))
+		r.bad("severity", fmt.Sprintf("severity %q%s", severity, strict.Nearest(severity, severities)), strings.Join(severities, ", "))
 	}
 	r.texts("attack", func(at value, s string) {
 		t, ok := techniques[s]
 		if !ok {
-			r.report(at, fmt.Sprintf("ATT&CK technique %q is not in the table%s", s, nearest(strings.ToUpper(s), techniqueIDs)), "ids such as T1046 or T1595.001")
+			r.report(at, fmt.Sprintf("ATT&CK technique %q is not in the table%s", s, strict.Nearest(strings.ToUpper(s), techniqueIDs)), "ids such as T1046 or T1595.001")
 			return
 		}
 		i.Attack = append(i.Attack, t)
@@ -294,12 +293,11 @@ func (l *loader) conditions(rule *rule, r *reader) {
 func (l *loader) condition(c *compiler, at value, source string) condition {
 	compiled, faults := c.compile(source)
 	for _, f := range faults {
-		p, exact, _ := at.doc.layout.find(at.path())
-		offset := p.key
-		if exact {
-			offset = at.doc.layout.inString(p.value, f.line, f.column)
+		if value, ok := at.doc.Find(at.path()); ok {
+			l.problems = append(l.problems, at.doc.ProblemAt(at.doc.Within(value, f.line, f.column), f.what, f.allowed))
+		} else {
+			l.problems = append(l.problems, at.doc.Problem(at.path(), f.what, f.allowed))
 		}
-		l.problems = append(l.problems, at.doc.problemAt(offset, f.what, f.allowed))
 	}
 	return compiled
 }
@@ -313,15 +311,15 @@ func readSuppress(rule *rule, r *reader) {
 	names := fieldNames(rule.detector)
 	rule.suppressBy = s.texts("by", func(at value, name string) {
 		if !slices.Contains(names, name) {
-			s.report(at, fmt.Sprintf("unknown field %q%s", name, nearest(name, names)), fieldList(rule.detector, name))
+			s.report(at, fmt.Sprintf("unknown field %q%s", name, strict.Nearest(name, names)), fieldList(rule.detector, name))
 		}
 	})
 	s.duration("for", func(at value, d time.Duration) {
 		if rule.suppress = d; d <= 0 {
-			s.report(at, "a suppression for no time", durationForm)
+			s.report(at, "a suppression for no time", strict.DurationForm)
 		}
 	})
-	for key, allowed := range map[string]string{"by": `fields, such as ["source.ip"]; [] for the rule as a whole`, "for": durationForm} {
+	for key, allowed := range map[string]string{"by": `fields, such as ["source.ip"]; [] for the rule as a whole`, "for": strict.DurationForm} {
 		if at := s.place(key); at.layer.table[key] == nil {
 			s.bad(key, "suppress has no "+key, allowed)
 		}
@@ -336,7 +334,7 @@ func checkTemplate(rule *rule, r *reader) {
 	names := fieldNames(rule.detector)
 	for _, m := range placeholder.FindAllStringSubmatch(rule.info.Investigate, -1) {
 		if !slices.Contains(names, m[1]) {
-			r.bad("investigate", fmt.Sprintf("unknown field {{%s}}%s", m[1], nearest(m[1], names)), fieldList(rule.detector, m[1]))
+			r.bad("investigate", fmt.Sprintf("unknown field {{%s}}%s", m[1], strict.Nearest(m[1], names)), fieldList(rule.detector, m[1]))
 		}
 	}
 }

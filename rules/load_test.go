@@ -15,6 +15,7 @@ import (
 
 	"tidewatch/behavior"
 	"tidewatch/event"
+	"tidewatch/internal/strict"
 )
 
 const sound = `
@@ -215,28 +216,6 @@ func TestSettingsAreTheDetectors(t *testing.T) {
 		n.Bytes1h, n.Bytes24h, n.MinNames, n.MinScore, brief(n.Idle), n.MaxHosts, n.MaxDomains, n.MaxCandidates))
 }
 
-func TestDuration(t *testing.T) {
-	f := func(s string, want time.Duration, ok bool) {
-		t.Helper()
-		var d Duration
-		if err := d.UnmarshalText([]byte(s)); (err == nil) != ok || time.Duration(d) != want {
-			t.Errorf("%q: %v, %v", s, time.Duration(d), err)
-		}
-	}
-	f("30s", 30*time.Second, true)
-	f("5m", 5*time.Minute, true)
-	f("6h", 6*time.Hour, true)
-	f("7d", 7*24*time.Hour, true)
-	f("2w", 14*24*time.Hour, true)
-	f("1h30m", 90*time.Minute, true)
-	f("1.5h", 90*time.Minute, true)
-	f("0s", 0, true)
-	f("520w", 520*7*24*time.Hour, true)
-	for _, s := range []string{"", "30", "s", "1.2.3s", "5 m", "-5m", "1y", "9999w", "1ms", "é", "521w1w", "1e3s", "NaNs", "99999999999999999999999s"} {
-		f(s, 0, false)
-	}
-}
-
 func TestAttackTable(t *testing.T) {
 	for id, a := range techniques {
 		if a.ID == "" || a.Name == "" || len(a.Tactics) == 0 || (a.SubID != "") != strings.Contains(id, ".") {
@@ -250,21 +229,6 @@ func TestAttackTable(t *testing.T) {
 	if a.ID != "T1595" || a.Name != "Active Scanning" || a.SubName != "Scanning IP Blocks" || a.Tactics[0].Name != "Reconnaissance" {
 		t.Errorf("%+v", a)
 	}
-}
-
-func TestNearest(t *testing.T) {
-	f := func(s string, names []string, want string) {
-		t.Helper()
-		if got := nearest(s, names); got != want {
-			t.Errorf("%q: %q, want %q", s, got, want)
-		}
-	}
-	f("severty", []string{"severity", "name"}, `; did you mean "severity"?`)
-	f("Name", []string{"severity", "name"}, `; did you mean "name"?`)
-	f("nmae", []string{"severity", "name"}, `; did you mean "name"?`)
-	f("targets", []string{"scan.targets", "scan.ports"}, `; did you mean "scan.targets"?`)
-	f("elephant", []string{"severity", "name"}, "")
-	f("by", []string{"for"}, "")
 }
 
 // FuzzLoad feeds texts that may be TOML: nothing may panic or run away, and each
@@ -282,50 +246,19 @@ func FuzzLoad(f *testing.F) {
 	f.Add("[rule.a]\nname = \"\"\"\nx\\\n  y\"\"\"\"\nwhen = '''\n\r\n[''']\n")
 	f.Add("[[rule]]\na.b.'c' = [1, [2, {x = 3}], # c\n ]")
 	f.Fuzz(func(t *testing.T, text string) {
-		newLayout(text)
 		_, err := Load(files("a.toml", text))
 		if err == nil {
 			return
 		}
 		lines := strings.Split(text, "\n")
 		for _, e := range err.(interface{ Unwrap() []error }).Unwrap() {
-			p := e.(*Problem)
+			p := e.(*strict.Problem)
 			if p.Line < 0 || p.Line > len(lines) || p.Column < 0 || p.What == "" {
 				t.Errorf("%+v", p)
 			}
 			_ = p.Error()
 		}
 	})
-}
-
-// TestLayout compares the places of keys with what the eye sees: each is marked in
-// the text by its own name.
-func TestLayout(t *testing.T) {
-	l := newLayout("# [no]\n[a.b] # c\nk1 = 'v'\n\"k 2\" = { x1 = 1, y1 = [ \"a\", 'b' ] } # {\nk3.x2 = \"\"\"\nk4 = 1 \\\"\"\" \"\"\"\nk5 = [ # [\n  { z1 = 1 },\n  2,\n]\n[ c . \"d\" ]\nk6 = 1\nä = 1\n")
-	f := func(path string, line, column int) {
-		t.Helper()
-		p, exact, _ := l.find(strings.Split(path, "/"))
-		if gotLine, gotColumn := l.position(p.key); !exact || gotLine != line || gotColumn != column {
-			t.Errorf("%s: %v, line %d, column %d; want %d, %d", path, exact, gotLine, gotColumn, line, column)
-		}
-	}
-	f("a", 2, 2)
-	f("a/b", 2, 2)
-	f("a/b/k1", 3, 1)
-	f("a/b/k 2", 4, 1)
-	f("a/b/k 2/x1", 4, 11)
-	f("a/b/k 2/y1", 4, 19)
-	f("a/b/k 2/y1/1", 4, 31)
-	f("a/b/k3", 5, 1)
-	f("a/b/k3/x2", 5, 1)
-	f("a/b/k5", 7, 1)
-	f("a/b/k5/0/z1", 8, 5)
-	f("a/b/k5/1", 9, 3)
-	f("c/d/k6", 12, 1)
-	f("c/d/ä", 13, 1)
-	if _, _, ok := l.find([]string{"k4"}); ok {
-		t.Error("found a key within a string")
-	}
 }
 
 // TestExcludedDomains reads domains, which come together, and refuses what is none.

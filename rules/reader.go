@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"tidewatch/internal/strict"
 )
 
 // layer is one table as one file writes it.
@@ -20,7 +22,7 @@ type layer struct {
 // nothing twice: the keys that it is asked for are the ones that are known.
 type reader struct {
 	layers   []layer
-	problems *[]error
+	problems *[]*strict.Problem
 	known    []string
 	wrong    []string // keys whose type was reported
 }
@@ -65,30 +67,11 @@ func (r *reader) bad(key, what, allowed string) {
 // wrongType reports that a key does not hold what it should.
 func (r *reader) wrongType(v value, allowed string) {
 	r.wrong = append(r.wrong, v.key)
-	r.report(v, fmt.Sprintf("%s is %s", v.key, kindOf(v.any)), allowed)
+	r.report(v, fmt.Sprintf("%s is %s", v.key, strict.KindOf(v.any)), allowed)
 }
 
 func (r *reader) report(v value, what, allowed string) {
-	*r.problems = append(*r.problems, v.doc.problem(v.path(), what, allowed))
-}
-
-// kindOf names the type of a TOML value.
-func kindOf(v any) string {
-	switch v.(type) {
-	case string:
-		return "a text"
-	case int64:
-		return "a whole number"
-	case float64:
-		return "a number"
-	case bool:
-		return "true or false"
-	case time.Time:
-		return "a date"
-	case map[string]any:
-		return "a table"
-	}
-	return "a list"
+	*r.problems = append(*r.problems, v.doc.Problem(v.path(), what, allowed))
 }
 
 // read gives the value of a key to set if it has type T.
@@ -124,7 +107,7 @@ func (r *reader) texts(key string, check func(at value, s string)) (all []string
 			at := value{layer{v.doc, v.path(), nil}, fmt.Sprint(i), x}
 			s, ok := x.(string)
 			if !ok {
-				r.report(at, fmt.Sprintf("%s holds %s", key, kindOf(x)), "texts in quotes")
+				r.report(at, fmt.Sprintf("%s holds %s", key, strict.KindOf(x)), "texts in quotes")
 				continue
 			}
 			if check != nil {
@@ -154,10 +137,10 @@ func (r *reader) number(key, allowed string, set func(value, float64)) {
 
 // duration reads a duration.
 func (r *reader) duration(key string, set func(value, time.Duration)) {
-	read(r, key, durationForm, func(v value, s string) {
-		var d Duration
+	read(r, key, strict.DurationForm, func(v value, s string) {
+		var d strict.Duration
 		if err := d.UnmarshalText([]byte(s)); err != nil {
-			r.report(v, err.Error(), durationForm)
+			r.report(v, err.Error(), strict.DurationForm)
 			return
 		}
 		set(v, time.Duration(d))
@@ -206,7 +189,7 @@ func (r *reader) done() {
 	for _, l := range r.layers {
 		for k := range l.table {
 			if !slices.Contains(r.known, k) {
-				r.report(value{l, k, nil}, fmt.Sprintf("unknown key %q%s", k, nearest(k, r.known)), strings.Join(r.known, ", "))
+				r.report(value{l, k, nil}, fmt.Sprintf("unknown key %q%s", k, strict.Nearest(k, r.known)), strings.Join(r.known, ", "))
 			}
 		}
 	}

@@ -172,10 +172,10 @@ func (l *loader) readSettings(detector string, r *reader) {
 	}
 	for _, s := range settings[detector] {
 		s.read(s, t, &l.set.config, func(at value, v any) bool {
-			key := joined([]string{detector, s.key})
+			key := detector + "." + s.key
 			before, again := l.settings[key]
 			if again && before.any != v {
-				p := before.doc.problem(before.path(), "", "")
+				p := before.doc.Problem(before.path(), "", "")
 				t.report(at, fmt.Sprintf("%s = %v, but %s:%d says %v: there is one %s detector for all rules", s.key, at.any, p.File, p.Line, before.any, detector), "")
 				return false
 			}

@@ -1,4 +1,4 @@
-package rules
+package strict
 
 import (
 	"errors"
@@ -7,10 +7,11 @@ import (
 	"time"
 )
 
-// maxDuration is the longest span that a rule may name.
+// maxDuration is the longest span that a file may name.
 const maxDuration = 10 * 365 * 24 * time.Hour
 
-const durationForm = "a duration with its unit, in quotes: 30s, 5m, 6h, 7d, 2w, or several as in 1h30m; at most ten years"
+// DurationForm says how a Duration is written.
+const DurationForm = "a duration with its unit, in quotes: 30s, 5m, 6h, 7d, 2w, or several as in 1h30m; at most ten years"
 
 // Duration is a time span that is written with its unit: "30s", "5m", "6h", "7d",
 // "2w", or several of them, such as "1h30m".

@@ -1,15 +1,19 @@
-package rules
+// Package strict reads TOML strictly: every key is known, every value is of its type
+// and in its range, and everything that is wrong is said at once, each with its line.
+package strict
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/BurntSushi/toml"
 )
 
-// Problem is one thing that is wrong in a rule file.
+// Problem is one thing that is wrong in a file.
 type Problem struct {
 	File    string
 	Line    int // from 1; 0 if the whole file is meant
@@ -62,33 +66,69 @@ func window(line string, column int) (string, int) {
 	return line, column
 }
 
-// document is one rule file.
-type document struct {
-	name    string
-	layout  *layout
-	shipped bool
+// Document is one TOML file.
+type Document struct {
+	Name   string // of the file, for messages
+	layout *layout
 }
 
-// problem places a problem at a path, or at the nearest table above it that is
-// written.
-func (d *document) problem(path []string, what, allowed string) *Problem {
-	if at, _, ok := d.layout.find(path); ok {
-		return d.problemAt(at.key, what, allowed)
+// NewDocument returns the document that a file of this name and text is.
+func NewDocument(name, text string) *Document { return &Document{name, newLayout(text)} }
+
+// Tables returns the file's content, or the problem that it is no TOML.
+func (d *Document) Tables() (map[string]any, *Problem) {
+	var content map[string]any
+	if _, err := toml.Decode(d.layout.text, &content); err != nil {
+		return nil, d.syntax(err)
 	}
-	return &Problem{File: d.name, What: what, Allowed: allowed}
+	return content, nil
 }
 
-// problemAt places a problem at a byte of the file.
-func (d *document) problemAt(offset int, what, allowed string) *Problem {
-	p := &Problem{File: d.name, What: what, Allowed: allowed}
+// Find returns the byte at which the value of a path begins.
+func (d *Document) Find(path []string) (value int, ok bool) {
+	p, exact, _ := d.layout.find(path)
+	return p.value, exact
+}
+
+// Within returns the byte of the file in which a character of a text value is written:
+// the one in the given line, from 1, and column, from 0, of what the text says.
+func (d *Document) Within(value, line, column int) int { return d.layout.inString(value, line, column) }
+
+// Join returns problems as one error, in the order of their places and each once; nil
+// if there are none.
+func Join(all []*Problem) error {
+	slices.SortStableFunc(all, func(a, b *Problem) int {
+		return cmp.Or(strings.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column), strings.Compare(a.What, b.What))
+	})
+	errs := make([]error, 0, len(all))
+	for i, p := range all {
+		if i == 0 || *p != *all[i-1] {
+			errs = append(errs, p)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Problem places a problem at a path, or at the nearest table above it that is
+// written.
+func (d *Document) Problem(path []string, what, allowed string) *Problem {
+	if at, _, ok := d.layout.find(path); ok {
+		return d.ProblemAt(at.key, what, allowed)
+	}
+	return &Problem{File: d.Name, What: what, Allowed: allowed}
+}
+
+// ProblemAt places a problem at a byte of the file.
+func (d *Document) ProblemAt(offset int, what, allowed string) *Problem {
+	p := &Problem{File: d.Name, What: what, Allowed: allowed}
 	p.Line, p.Column = d.layout.position(offset)
-	p.Excerpt = strings.TrimRight(d.layout.lines[p.Line-1], "\r")
+	p.Excerpt = mask(strings.TrimRight(d.layout.lines[p.Line-1], "\r"))
 	return p
 }
 
-// syntaxProblem places an error of the library.
-func (d *document) syntaxProblem(err error) *Problem {
-	p := &Problem{File: d.name, What: strings.TrimPrefix(err.Error(), "toml: ")}
+// syntax places an error of the library.
+func (d *Document) syntax(err error) *Problem {
+	p := &Problem{File: d.Name, What: strings.TrimPrefix(err.Error(), "toml: ")}
 	var pe toml.ParseError
 	if errors.As(err, &pe) {
 		p.Line, p.Column = pe.Position.Line, pe.Position.Col
@@ -101,15 +141,15 @@ func (d *document) syntaxProblem(err error) *Problem {
 		p.What = rest
 	}
 	if p.Line > 0 && p.Line <= len(d.layout.lines) {
-		p.Excerpt = strings.TrimRight(d.layout.lines[p.Line-1], "\r")
+		p.Excerpt = mask(strings.TrimRight(d.layout.lines[p.Line-1], "\r"))
 	} else {
 		p.Line, p.Column = 0, 0
 	}
 	return p
 }
 
-// nearest returns `; did you mean "x"?` for the name that is most like s, or "".
-func nearest(s string, names []string) string {
+// Nearest returns `; did you mean "x"?` for the name that is most like s, or "".
+func Nearest(s string, names []string) string {
 	s = strings.ToLower(s)
 	best, at := 2+len(s)/5, ""
 	for _, n := range names {
