@@ -3,13 +3,13 @@ package rules
 import (
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
 
-	"github.com/expr-lang/expr/types"
-
 	"tidewatch/event"
+	"tidewatch/rules/condition"
 )
 
 // kind is what a field holds.
@@ -219,48 +219,52 @@ func (f field) feature(key string) func(*event.Observation) any {
 	}
 }
 
-// exprType returns the type that the expression library knows a field by.
-func (k kind) exprType() types.Type {
-	switch k {
+// tables holds, for each detector, what its conditions can name.
+var tables = observationTables()
+
+func observationTables() map[string]condition.Table[event.Observation] {
+	all := map[string]condition.Table[event.Observation]{}
+	for detector, fields := range fieldsOf {
+		t := condition.Table[event.Observation]{}
+		for name, f := range fields {
+			t[name] = f.compiled(name)
+		}
+		all[detector] = t
+	}
+	return all
+}
+
+// compiled returns the field in the form that conditions read.
+func (f field) compiled(name string) condition.Field[event.Observation] {
+	c := condition.Field[event.Observation]{Values: f.values, Unit: unitOf(name)}
+	switch f.kind {
+	case text:
+		c.Kind, c.Text = condition.Text, func(o *event.Observation) string { return f.get(o).(string) }
 	case number:
-		return types.Float64
+		c.Kind, c.Number = condition.Number, func(o *event.Observation) float64 { return f.get(o).(float64) }
 	case truth:
-		return types.Bool
+		c.Kind, c.Truth = condition.Truth, func(o *event.Observation) bool { return f.get(o).(bool) }
 	case list:
-		return types.Array(types.String)
+		c.Kind, c.List = condition.List, func(o *event.Observation) []string { return f.get(o).([]string) }
+	case address:
+		c.Kind, c.Address = condition.Address, func(o *event.Observation) netip.Addr {
+			a, _ := netip.ParseAddr(f.get(o).(string)) // the zero one stands for none
+			return a
+		}
 	}
-	return types.String
+	return c
 }
 
-// nested puts v at a dotted name of a tree of maps M, which holds them as V.
-func nested[M ~map[string]V, V any](tree M, name string, v V, table func() V) {
-	first, rest, more := strings.Cut(name, ".")
-	if !more {
-		tree[first] = v
-		return
+// unitOf returns the unit that a feature's name tells.
+func unitOf(name string) condition.Unit {
+	last := name[strings.LastIndexByte(name, '.')+1:]
+	switch {
+	case strings.HasSuffix(last, "_seconds"):
+		return condition.Seconds
+	case strings.Contains(last, "bytes") && !strings.Contains(last, "per_second"):
+		return condition.Bytes
 	}
-	if _, ok := tree[first]; !ok {
-		tree[first] = table()
-	}
-	nested(any(tree[first]).(M), rest, v, table)
-}
-
-// environment returns the types of a detector's names.
-func environment(detector string) types.Map {
-	env := types.Map{}
-	for name, f := range fieldsOf[detector] {
-		nested(env, name, f.kind.exprType(), func() types.Type { return types.Map{} })
-	}
-	return env
-}
-
-// values returns what the names stand for in an observation.
-func values(o *event.Observation) map[string]any {
-	env := map[string]any{}
-	for name, f := range fieldsOf[o.Detector] {
-		nested(env, name, f.get(o), func() any { return map[string]any{} })
-	}
-	return env
+	return condition.NoUnit
 }
 
 // fieldText returns a field of an observation the way people read it, "" if it is

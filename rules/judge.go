@@ -4,23 +4,18 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
+	"slices"
 
 	"tidewatch/event"
+	"tidewatch/rules/condition"
 )
 
 // Judge appends a finding for each rule that the observation matches. The
 // findings share the observation's memory. It may be called concurrently, and
 // gives the same for the same observation.
 func (s *Set) Judge(o *event.Observation, dst []event.Finding) []event.Finding {
-	var env map[string]any
 	for _, r := range s.rules {
-		if r.detector != o.Detector {
-			continue
-		}
-		if env == nil {
-			env = values(o)
-		}
-		if !s.holds(r.when, env) || s.excepted(r, env) {
+		if r.detector != o.Detector || !r.when.Matches(o) || r.excepted(o) {
 			continue
 		}
 		f := event.Finding{ID: findingID(r.info.ID, o), Observation: *o, Rule: r.info, Investigate: fill(r.info.Investigate, o)}
@@ -30,21 +25,9 @@ func (s *Set) Judge(o *event.Observation, dst []event.Finding) []event.Finding {
 	return dst
 }
 
-func (s *Set) holds(c condition, env map[string]any) bool {
-	ok, err := c.matches(env)
-	if err != nil {
-		s.failures.Add(1)
-	}
-	return ok
-}
-
-func (s *Set) excepted(r *rule, env map[string]any) bool {
-	for _, e := range r.exceptions {
-		if s.holds(e, env) {
-			return true
-		}
-	}
-	return false
+// excepted reports whether one of the rule's exceptions holds.
+func (r *rule) excepted(o *event.Observation) bool {
+	return slices.ContainsFunc(r.exceptions, func(e condition.Condition[event.Observation]) bool { return e.Matches(o) })
 }
 
 // risk returns the risk score of a finding: the detector's, as far as it does not

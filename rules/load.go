@@ -17,12 +17,12 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"tidewatch/behavior"
 	"tidewatch/event"
 	"tidewatch/internal/strict"
+	"tidewatch/rules/condition"
 )
 
 //go:embed builtin/*.toml
@@ -56,25 +56,20 @@ func Dir(name string) fs.FS { return folder{os.DirFS(name), name, false} }
 // Set is a set of compiled rules. It is not changed after Load and may be used
 // concurrently.
 type Set struct {
-	rules    []*rule // by id
-	config   behavior.Config
-	failures atomic.Uint64
+	rules  []*rule // by id
+	config behavior.Config
 }
 
 // Config returns the settings of the detectors: the defaults with what the rules
 // say of them.
 func (s *Set) Config() behavior.Config { return s.config }
 
-// Failures returns how many conditions failed while they were evaluated. It stays
-// 0 unless tidewatch has a defect. A condition that fails does not match.
-func (s *Set) Failures() uint64 { return s.failures.Load() }
-
 // rule is a compiled rule.
 type rule struct {
 	info       *event.RuleInfo
 	detector   string
-	when       condition
-	exceptions []condition
+	when       condition.Condition[event.Observation]
+	exceptions []condition.Condition[event.Observation]
 	suppressBy []string
 	suppress   time.Duration // 0: never
 }
@@ -86,7 +81,7 @@ type rule struct {
 // all that has to be written. The error lists everything that is wrong in all
 // files: it is a join of *strict.Problem.
 func Load(files ...fs.FS) (*Set, error) {
-	l := loader{set: &Set{config: behavior.DefaultConfig()}, rules: map[string][]layer{}, zones: zones{}, settings: map[string]value{}}
+	l := loader{set: &Set{config: behavior.DefaultConfig()}, rules: map[string][]layer{}, zones: condition.Zones{}, settings: map[string]value{}}
 	for _, fsys := range files {
 		l.loadAll(fsys)
 	}
@@ -115,7 +110,7 @@ func (s *Set) unused() map[string]bool {
 type loader struct {
 	set      *Set
 	rules    map[string][]layer // the tables that make up each rule
-	zones    zones
+	zones    condition.Zones
 	settings map[string]value // what rules say of detectors, by detector and key
 	problems []*strict.Problem
 	seen     map[string]value // rules and zones of the file system that is read
@@ -202,7 +197,7 @@ func (l *loader) loadZones(r *reader) {
 		}
 		var all []netip.Prefix
 		r.texts(name, func(at value, s string) {
-			p, err := network(s)
+			p, err := condition.Network(s)
 			if err != nil {
 				r.report(at, fmt.Sprintf("%q is no network", s), "networks and addresses such as 10.1.2.0/24, 2001:db8::/32, 10.1.2.3")
 				return
@@ -272,11 +267,13 @@ var severities = []string{"low", "medium", "high", "critical"}
 
 // conditions compiles when and the exceptions.
 func (l *loader) conditions(rule *rule, r *reader) {
-	c := &compiler{detector: rule.detector, zones: l.zones}
+	names := func(wrong string) (near []string, allowed string) {
+		return fieldNames(rule.detector), fieldList(rule.detector, wrong)
+	}
 	if when := r.text("when"); when == "" {
 		r.bad("when", "the rule has no condition", "an expression such as 'scan.targets >= 20'")
 	} else {
-		rule.when = l.condition(c, r.place("when"), when)
+		rule.when = compiled(l, r.place("when"), when, tables[rule.detector], names)
 	}
 	e := r.table("exceptions")
 	if e == nil {
@@ -284,22 +281,30 @@ func (l *loader) conditions(rule *rule, r *reader) {
 	}
 	for _, name := range e.keys() {
 		if s := e.text(name); s != "" {
-			rule.exceptions = append(rule.exceptions, l.condition(c, e.place(name), s))
+			rule.exceptions = append(rule.exceptions, compiled(l, e.place(name), s, tables[rule.detector], names))
 		}
 	}
 }
 
-// condition compiles one expression.
-func (l *loader) condition(c *compiler, at value, source string) condition {
-	compiled, faults := c.compile(source)
+// compiled compiles one expression, and reports what is wrong with it where it is
+// written; names returns what a wrong name may have meant.
+func compiled[T any](l *loader, at value, source string, t condition.Table[T], names func(wrong string) ([]string, string)) condition.Condition[T] {
+	c, faults := condition.Compile(source, t, l.zones)
 	for _, f := range faults {
+		near, allowed := f.Among, ""
+		if f.Wrong != "" && near == nil {
+			near, allowed = names(f.Wrong)
+		}
+		if f.Wrong != "" {
+			f.What += strict.Nearest(f.Wrong, near)
+		}
 		if value, ok := at.doc.Find(at.path()); ok {
-			l.problems = append(l.problems, at.doc.ProblemAt(at.doc.Within(value, f.line, f.column), f.what, f.allowed))
+			l.problems = append(l.problems, at.doc.ProblemAt(at.doc.Within(value, f.Line, f.Column), f.What, allowed))
 		} else {
-			l.problems = append(l.problems, at.doc.Problem(at.path(), f.what, f.allowed))
+			l.problems = append(l.problems, at.doc.Problem(at.path(), f.What, allowed))
 		}
 	}
-	return compiled
+	return c
 }
 
 // readSuppress reads suppress = { by = [...], for = "..." }.

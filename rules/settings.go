@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"tidewatch/behavior"
+	"tidewatch/rules/condition"
 )
 
 // setting is one setting of a detector: [rule.X.<detector>]. There is one detector
@@ -124,7 +125,7 @@ func brief(d time.Duration) string {
 func networks(key string, field func(*behavior.Config) *[]netip.Prefix) setting {
 	return setting{key, `networks and addresses, such as ["10.1.2.0/24", "10.1.3.4"]`, func(s setting, r *reader, c *behavior.Config, _ func(value, any) bool) {
 		r.texts(key, func(at value, text string) {
-			p, err := network(text)
+			p, err := condition.Network(text)
 			if err != nil {
 				r.report(at, fmt.Sprintf("%q is no network", text), s.allowed)
 				return
