@@ -103,9 +103,6 @@ type Fault struct {
 // Functions are what a condition may call.
 var Functions = []string{"cidr", "zone", "any", "all", "none", "len"}
 
-// maxNodes bounds the size of an expression.
-const maxNodes = 2000
-
 // Compile returns the compiled expression, or all that is wrong with it.
 //
 // What is allowed is listed, not what is forbidden. There is no indexing, no
