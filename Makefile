@@ -13,9 +13,12 @@ all: build
 build:
 	$(GO) build -trimpath -o $(BUILD)/tidewatch ./cmd/tidewatch
 
-# What the tests need beside Go: the race detector needs a C compiler.
+# What the tests need beside Go: the race detector a C compiler, the servers that
+# internal/servers starts Java and Maven.
 deps:
 	@command -v $${CC:-cc} >/dev/null || { echo "installing a C compiler"; apt-get update -q && apt-get install -qy --no-install-recommends gcc libc6-dev; }
+	@command -v mvn >/dev/null && command -v javac >/dev/null || { echo "installing Java and Maven"; apt-get update -q && apt-get install -qy --no-install-recommends maven openjdk-17-jdk-headless; }
+	$(GO) run ./internal/servers/install
 
 # What must hold before a change lands.
 test: deps lint unit race poison example

@@ -28,6 +28,7 @@ var may = map[string][]string{
 	"figures":  {},
 	"popular":  {},
 	"strict":   {},
+	"servers":  {},
 	"cmd":      nil, // everything
 }
 
