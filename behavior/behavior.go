@@ -63,6 +63,8 @@ type detector interface {
 	// Track makes the detector remember what changes, for Cut.
 	Track()
 	Cut() []state.Record
+	// Sizes appends how much is kept of each kind.
+	Sizes(dst []state.Size) []state.Size
 	// Restore takes back a record that Cut returned, if owns says that its entity is
 	// the shard's.
 	Restore(r state.Record, owns func(hash uint64) bool) error
@@ -152,6 +154,14 @@ func (s *Shard) Cut() []Record {
 		rs = append(rs, d.Cut()...)
 	}
 	return rs
+}
+
+// Sizes appends how many entities of each kind the shard keeps, and how many at most.
+func (s *Shard) Sizes(dst []state.Size) []state.Size {
+	for _, d := range s.detectors {
+		dst = d.Sizes(dst)
+	}
+	return dst
 }
 
 // Restore takes the record of an entity that the shard owns, and ignores others.

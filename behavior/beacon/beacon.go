@@ -435,3 +435,10 @@ func (d *Detector) Finish(dst []event.Observation) []event.Observation {
 	}
 	return dst
 }
+
+// Sizes appends how much is kept of each kind.
+func (d *Detector) Sizes(dst []state.Size) []state.Size {
+	return append(dst,
+		state.Size{Kind: "pairs", Count: d.pairs.n, Cap: d.pairs.most},
+		state.Size{Kind: "tracked_pairs", Count: len(d.tracks) - len(d.free), Cap: d.most})
+}

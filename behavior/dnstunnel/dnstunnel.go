@@ -431,3 +431,10 @@ func (d *Detector) Finish(dst []event.Observation) []event.Observation {
 	}
 	return dst
 }
+
+// Sizes appends how much is kept of each kind.
+func (d *Detector) Sizes(dst []state.Size) []state.Size {
+	return append(dst,
+		state.Size{Kind: "resolving_hosts", Count: len(d.hosts), Cap: d.maxHosts},
+		state.Size{Kind: "tunnel_candidates", Count: d.candidates, Cap: d.maxCandidates})
+}

@@ -296,3 +296,8 @@ func (d *Detector) Finish(dst []event.Observation) []event.Observation {
 	}
 	return dst
 }
+
+// Sizes appends how much is kept of each kind.
+func (d *Detector) Sizes(dst []state.Size) []state.Size {
+	return append(dst, state.Size{Kind: "uploading_hosts", Count: len(d.hosts), Cap: d.maxHosts})
+}

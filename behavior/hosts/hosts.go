@@ -362,3 +362,10 @@ func (t *Table) touch(h *Host) {
 		t.dirty = append(t.dirty, h)
 	}
 }
+
+// Sizes appends how much is kept of each kind.
+func (t *Table) Sizes(dst []state.Size) []state.Size {
+	return append(dst,
+		state.Size{Kind: "hosts", Count: len(t.hosts), Cap: t.maxHosts},
+		state.Size{Kind: "services", Count: len(t.services), Cap: t.maxServices})
+}

@@ -10,6 +10,7 @@
 package population
 
 import (
+	"tidewatch/behavior/state"
 	"tidewatch/event"
 )
 
@@ -235,4 +236,13 @@ func unregistered(k *event.Known) bool {
 		}
 	}
 	return true
+}
+
+// Sizes appends how much is kept of each kind.
+func (p *Population) Sizes(dst []state.Size) []state.Size {
+	return append(dst,
+		state.Size{Kind: "active_hosts", Count: p.hosts.table.n, Cap: ways * p.hosts.table.limit},
+		state.Size{Kind: "named_addresses", Count: p.addresses.n, Cap: ways * p.addresses.limit},
+		state.Size{Kind: "destinations_of_one_host", Count: p.outbound.light.n + p.called.light.n, Cap: ways * (p.outbound.light.limit + p.called.light.limit)},
+		state.Size{Kind: "destinations_of_several_hosts", Count: p.outbound.wide.n + p.called.wide.n, Cap: ways * (p.outbound.wide.limit + p.called.wide.limit)})
 }

@@ -226,3 +226,11 @@ func (d *Detector) Finish(dst []event.Observation) []event.Observation {
 	}
 	return dst
 }
+
+// Sizes appends how much is kept of each kind.
+func (d *Detector) Sizes(dst []state.Size) []state.Size {
+	return append(dst,
+		state.Size{Kind: "scan_sources", Count: len(d.sources), Cap: d.maxSources},
+		state.Size{Kind: "scan_targets", Count: len(d.targets), Cap: d.maxTargets},
+		state.Size{Kind: "scan_contacts", Count: len(d.light) + len(d.old), Cap: 2 * d.lightSize})
+}

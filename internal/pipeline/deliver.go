@@ -71,11 +71,16 @@ func (d *deliver) complete(ctx context.Context, p *part) error {
 	slices.SortStableFunc(p.found, func(a, b event.Finding) int {
 		return cmp.Or(cmp.Compare(a.Time, b.Time), cmp.Compare(a.Rule.ID, b.Rule.ID), cmp.Compare(a.ID, b.ID))
 	})
+	before := len(d.pending)
 	for i := range p.found {
 		if d.Suppression == nil || d.Suppression.Admit(&p.found[i]) {
 			d.pending = append(d.pending, p.found[i])
 		}
 	}
+	admitted := len(d.pending) - before
+	d.counters.findings.Add(uint64(admitted))
+	d.counters.suppressed.Add(uint64(len(p.found) - admitted))
+	d.counters.undelivered.Store(int64(len(d.pending)))
 	if p.epoch == nil {
 		return nil
 	}
@@ -100,5 +105,6 @@ func (d *deliver) write(ctx context.Context) error {
 		return err
 	}
 	d.pending = d.pending[:0]
+	d.counters.undelivered.Store(0)
 	return nil
 }

@@ -109,6 +109,7 @@ func (d *dispatch) advance() {
 	}
 	if any {
 		d.clock = max(d.clock, low)
+		d.counters.clock.Store(d.clock)
 	}
 }
 

@@ -104,6 +104,8 @@ type Pipeline struct {
 	Grace  time.Duration // to deliver what is in flight when ctx ends
 	Finish bool          // close what is open at the end: the data is complete
 	Length int           // events in a sequence; 0 means 512
+
+	counters counters
 }
 
 // ErrGrace is returned by Run if the grace period ended before everything read
@@ -302,7 +304,12 @@ func (r *graph) commit(ctx context.Context) error {
 		if err := r.Store.Commit(ctx, c); err != nil {
 			return err
 		}
-		r.committed <- time.Since(start) // has room: one epoch at a time
+		took := time.Since(start)
+		r.counters.committing.Add(int64(took))
+		r.counters.committed.Store(start.Add(took).UnixNano())
+		r.counters.epoch.Store(c.Epoch)
+		r.counters.epochs.Add(1)
+		r.committed <- took // has room: one epoch at a time
 	}
 	return nil
 }
