@@ -12,6 +12,9 @@ import (
 	"tidewatch/event"
 )
 
+// Detectors are the names of all detectors.
+var Detectors = []string{"beacon", "dns_tunnel", "exfiltration", "scan"}
+
 // Config holds the settings of all detectors. Rules change them.
 type Config struct {
 	// Off names the detectors that do not run: nobody asks what they find.
@@ -33,6 +36,30 @@ func DefaultConfig() Config {
 		Hosts:     hosts.DefaultConfig(),
 		DNSTunnel: dnstunnel.DefaultConfig(),
 	}
+}
+
+// Terms returns the names of the terms that each detector's evidence is a sum of, for
+// those whose evidence is one.
+func Terms() map[string][]string {
+	return map[string][]string{"beacon": beacon.Terms(), "exfiltration": exfil.Terms(), "dns_tunnel": dnstunnel.Terms()}
+}
+
+// Without returns settings under which one term of a detector counts for nothing, and
+// no other detector runs.
+func (c Config) Without(detector, term string) Config {
+	c.Off = map[string]bool{}
+	for _, d := range Detectors {
+		c.Off[d] = d != detector
+	}
+	switch detector {
+	case "beacon":
+		c.Beacon.Without = term
+	case "exfiltration":
+		c.Exfil.Without = term
+	case "dns_tunnel":
+		c.DNSTunnel.Without = term
+	}
+	return c
 }
 
 // NeedsPopulation reports whether a detector that runs asks what far ends are called

@@ -25,6 +25,7 @@ type Config struct {
 	Exclude     []netip.Prefix // originators and responders that are not looked at
 	MaxPairs    int            // kept in memory, over all shards
 	MaxTracks   int            // of them tracked
+	Without     string         // a term of the evidence that counts for nothing, to see what it is worth
 }
 
 // DefaultConfig returns the settings that are used where no rule says otherwise.
@@ -262,7 +263,7 @@ func (d *Detector) contact(key uint64, b basis, ev *event.Event, bytes uint64, d
 func (d *Detector) promote(key uint64, b basis, c *cold, ev *event.Event) *track {
 	k := ev.Far()
 	l := contact{name: k.Name, domain: k.Domain}
-	if l.fill(ev, b); l.excused(b) {
+	if l.fill(ev, b); l.excused(b, d.cfg.Without) {
 		return nil
 	}
 	i := d.freeTrack(ev.Time)
@@ -343,7 +344,7 @@ func (d *Detector) tracked(t *track, ev *event.Event, bytes uint64, dst []event.
 
 // look asks whether a timer makes the sessions of a pair.
 func (d *Detector) look(t *track, ev *event.Event, dst []event.Observation) []event.Observation {
-	if t.covered(d, ev) || t.episode == nil && t.excused() {
+	if t.covered(d, ev) || t.episode == nil && t.excused(d.cfg.Without) {
 		t.Looked(&tempo.Result{LogOdds: math.Inf(-1)}) // ask again when there is twice as much
 		return dst
 	}
@@ -368,13 +369,13 @@ func (d *Detector) look(t *track, ev *event.Event, dst []event.Observation) []ev
 	e.result = r
 	// A case that has grown is told again: what it was when the timer was found may
 	// have been too little for a rule.
-	grade := grade(t.evidence(&r, false).odds)
+	grade := grade(t.evidence(&r, d.cfg.Without, false).odds)
 	if e.revision > 0 && grade <= e.grade && ev.Time-e.reported < reportEvery {
 		e.revision--
 		return dst
 	}
 	e.grade, e.reported = grade, ev.Time
-	return append(dst, t.observation(true))
+	return append(dst, t.observation(true, d.cfg.Without))
 }
 
 // grade is the score of a case in tenths; 0 for what is more likely harmless.
@@ -392,7 +393,7 @@ func (d *Detector) close(t *track, dst []event.Observation) []event.Observation 
 		e.result = r
 	}
 	e.revision++
-	dst = append(dst, t.observation(false))
+	dst = append(dst, t.observation(false, d.cfg.Without))
 	t.episode, t.samples = nil, nil
 	t.positive = 0
 	for i, o := range d.open {

@@ -16,13 +16,25 @@ const prior = -3.0
 // terms are the evidence for a case and against it. Their weights are log-odds and
 // add up. Terms without room for evidence only add them up.
 type terms struct {
-	odds float64
-	list []event.Evidence
-	tell bool
+	odds    float64
+	list    []event.Evidence
+	tell    bool
+	without string // the term that is left out
+}
+
+// Terms returns the names of all terms, as Config.Without takes them.
+func Terms() []string {
+	return []string{
+		"timing", "log_odds_per_gap", "size_regularity", "persistence", "failed", "prevalence_unknown", "prevalence", "domain_prevalence",
+		"no_name", "popularity", "age", "certificate", "tls_without_name", "fresh_names", "below_ttl", "service_class", "port", "direction", "ping",
+	}
 }
 
 // add weighs one term. What there is to say of it is given as a format.
 func (x *terms) add(feature string, observed, expected float64, unit string, weight float64, text func() string) {
+	if feature == x.without {
+		return
+	}
 	x.odds += weight
 	if weight = phrase.Round2(weight); !x.tell || weight == 0 {
 		return
@@ -38,8 +50,8 @@ func posterior(odds float64) float64 { return 1 / (1 + math.Exp(-odds)) }
 func clamp(v, low, high float64) float64 { return min(max(v, low), high) }
 
 // evidence weighs a timer that was found.
-func (t *track) evidence(r *tempo.Result, tell bool) terms {
-	x := terms{odds: prior, tell: tell}
+func (t *track) evidence(r *tempo.Result, without string, tell bool) terms {
+	x := terms{odds: prior, tell: tell, without: without}
 	t.timing(&x, r)
 	t.context(&x)
 	return x
@@ -67,15 +79,15 @@ const (
 )
 
 // excused reports whether the best of timers would not make a case.
-func (t *track) excused() bool {
-	x := terms{odds: prior + mostTiming}
+func (t *track) excused(without string) bool {
+	x := terms{odds: prior + mostTiming, without: without}
 	t.context(&x)
 	return x.odds < 0
 }
 
 // excused reports whether nothing that a pair does would make a case.
-func (l *contact) excused(b basis) bool {
-	x := terms{odds: prior + mostTiming + mostOwn}
+func (l *contact) excused(b basis, without string) bool {
+	x := terms{odds: prior + mostTiming + mostOwn, without: without}
 	l.standing(&x, b)
 	return x.odds < 0
 }

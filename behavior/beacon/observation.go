@@ -14,9 +14,9 @@ import (
 )
 
 // observation makes the case against a pair.
-func (t *track) observation(open bool) event.Observation {
+func (t *track) observation(open bool, without string) event.Observation {
 	e, l, r := t.episode, &t.last, &t.episode.result
-	x := t.evidence(r, true)
+	x := t.evidence(r, without, true)
 	score := posterior(x.odds)
 	o := event.Observation{
 		Detector: "beacon", Episode: e.id, Revision: e.revision, Open: open,

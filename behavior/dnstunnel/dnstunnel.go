@@ -31,6 +31,7 @@ type Config struct {
 	MaxHosts          int      // kept in memory, over all shards
 	MaxDomains        int      // of one host that little is kept of
 	MaxCandidates     int      // domains of hosts that are looked at closely, over all shards
+	Without           string   // a term of the evidence that counts for nothing, to see what it is worth
 }
 
 // DefaultConfig returns the settings found on recorded traffic.

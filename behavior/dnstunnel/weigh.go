@@ -3,6 +3,7 @@ package dnstunnel
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"tidewatch/behavior/phrase"
 	"tidewatch/event"
@@ -129,6 +130,11 @@ const (
 	numTerms
 )
 
+var termNames = [numTerms]string{"prior", "volume", "novelty", "encoding", "length", "types", "answers", "shape", "prevalence", "rank", "class", "server"}
+
+// Terms returns the names of all terms but the prior, as Config.Without takes them.
+func Terms() []string { return slices.Clone(termNames[1:]) }
+
 // terms are natural logarithms of how much likelier each thing is of a tunnel than of
 // harmless names. Their sum is the log-odds.
 type terms [numTerms]float64
@@ -172,6 +178,11 @@ func (cfg *Config) weigh(m *measures) (t terms) {
 		}
 	}
 	t[termServer] = 2*m.direct - 1.5*m.resolver
+	if cfg.Without != "" {
+		if i := slices.Index(termNames[:], cfg.Without); i >= 0 {
+			t[i] = 0
+		}
+	}
 	return t
 }
 

@@ -29,6 +29,7 @@ type Config struct {
 	Idle           time.Duration  // an upload is over after such a pause
 	Exclude        []netip.Prefix // hosts that are left out, and destinations
 	MaxHosts       int            // kept in memory, over all shards
+	Without        string         // a term of the evidence that counts for nothing, to see what it is worth
 }
 
 // DefaultConfig returns settings found on recorded traffic and on made days.
@@ -154,6 +155,7 @@ type Detector struct {
 	sweepAt  int64
 	forgetAt int64
 	maxHosts int
+	without  feature // numFeatures: none
 	scratch  verdict
 
 	tracking  bool
@@ -164,7 +166,9 @@ type Detector struct {
 // New returns the detector of one of n shards. It reads the baselines of known, which
 // observes each record after it.
 func New(cfg Config, shards int, known *hosts.Table) *Detector {
-	return &Detector{cfg: cfg, known: known, hosts: map[uint64]*host{}, maxHosts: max(cfg.MaxHosts/shards, 16)}
+	return &Detector{
+		cfg: cfg, known: known, hosts: map[uint64]*host{}, maxHosts: max(cfg.MaxHosts/shards, 16), without: featureNamed(cfg.Without),
+	}
 }
 
 // Track makes the detector remember what changes, for Cut.

@@ -17,6 +17,17 @@ var featureNames = [numFeatures]string{
 	"mail", "parallel", "host_past", "habit", "destination_past", "drift", "service_past", "destinations", "quality",
 }
 
+// Terms returns the names of all terms but the prior, as Config.Without takes them.
+func Terms() []string { return slices.Clone(featureNames[1:]) }
+
+// featureNamed returns the term with a name, numFeatures for "" and what is none.
+func featureNamed(name string) feature {
+	if i := slices.Index(featureNames[:], name); i >= 0 {
+		return feature(i)
+	}
+	return numFeatures
+}
+
 // observation makes the case of an upload.
 func (d *Detector) observation(h *host, e *episode, open bool) event.Observation {
 	w, v := &e.sums, &e.verdict

@@ -56,6 +56,20 @@ func (v *verdict) add(f feature, observed, expected, weight float64) {
 	v.sum += weight
 }
 
+// leaveOut takes a term away.
+func (v *verdict) leaveOut(f feature) {
+	n := 0
+	for _, t := range v.terms[:v.n] {
+		if t.feature == f {
+			v.sum -= t.weight
+			continue
+		}
+		v.terms[n] = t
+		n++
+	}
+	v.n = n
+}
+
 // score is the probability that the log-odds stand for.
 func (v *verdict) score() float64 { return 1 / (1 + math.Exp(-v.sum)) }
 
@@ -93,6 +107,9 @@ func (d *Detector) judge(v *verdict, h *host, a *account, t *transfer) {
 	}
 	if w.disputed > w.out/2 {
 		v.add(quality, float64(w.disputed), 0, -1)
+	}
+	if d.without != numFeatures {
+		v.leaveOut(d.without)
 	}
 }
 

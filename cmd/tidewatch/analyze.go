@@ -84,7 +84,7 @@ type analysis struct {
 	local    []netip.Prefix
 	failOn   event.Severity
 	findings *findings
-	first    *firstReports // nil but for eval
+	watch    *watch // nil but for eval
 	census   []*census
 	joiner   *pipeline.Joiner
 	started  time.Time
@@ -137,7 +137,7 @@ func (a *analysis) run(ctx context.Context, paths []string) error {
 	a.merge = ingest.NewMerge(files, opts)
 	defer a.merge.Close()
 	a.findings = newFindings(a.opts.output == "json", a.term.out)
-	a.findings.first = a.first
+	a.findings.watch = a.watch
 	bar.start(a.merge.Stats)
 	err = a.pipeline().Run(ctx)
 	bar.stop()
@@ -235,6 +235,10 @@ func (a *analysis) pipeline() *pipeline.Pipeline {
 		a.census = append(a.census, c)
 		p.Shards = append(p.Shards, c)
 	}
+	if a.watch != nil {
+		a.watch.begin(a.rules)
+		p.Shards = append(p.Shards, a.watch)
+	}
 	return p
 }
 
@@ -263,7 +267,7 @@ type findings struct {
 	stream bool // write each finding as soon as its episode is closed
 	out    *bufio.Writer
 	json   *outputs.NDJSON
-	first  *firstReports
+	watch  *watch // nil but for eval
 	kept   []event.Finding
 	index  map[string]int // of an open episode in kept
 	worst  event.Severity
@@ -276,8 +280,8 @@ func newFindings(stream bool, w io.Writer) *findings {
 
 // Write takes findings in their final order.
 func (c *findings) Write(ctx context.Context, fs []event.Finding) error {
-	if c.first != nil {
-		c.first.note(fs)
+	if c.watch != nil {
+		c.watch.note(fs)
 	}
 	for _, f := range fs {
 		c.worst = max(c.worst, f.Rule.Severity)

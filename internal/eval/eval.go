@@ -1,14 +1,10 @@
 package eval
 
 import (
-	"cmp"
 	"fmt"
-	"io"
-	"math"
 	"net/netip"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"tidewatch/event"
@@ -19,8 +15,10 @@ type Case struct {
 	Name     string
 	Truth    Truth
 	Findings []event.Finding // the last report of each episode
-	// Detected is when each episode was first reported, in Unix nanoseconds.
-	Detected map[string]int64
+	// First is the first report of each episode.
+	First map[string]event.Finding
+	// Witness has seen the records; nil if nobody has.
+	Witness *Witness
 }
 
 // Report says how good detection was over several cases. Only findings and
@@ -30,6 +28,7 @@ type Report struct {
 	judged   map[string]bool
 	hostDays float64
 	ranked   []judgement // findings of medium or higher that are true or false
+	days     []dayTally  // since the data began
 
 	Missed []string // instances that no finding is about
 	False  []string // findings of medium or higher that nothing explains
@@ -40,6 +39,7 @@ type Report struct {
 
 // judgement is a finding with what became of it.
 type judgement struct {
+	detector string
 	severity event.Severity
 	risk     float64
 	name     string
@@ -51,8 +51,18 @@ type group struct{ detector, variant, difficulty string }
 
 type tally struct {
 	instances, found int
+	medium           int       // found by a finding of medium or higher
 	delays           []float64 // seconds from the instance's start to its finding
-	failed           []float64 // failed first contacts at detection, of scans
+	records          []float64 // of the instance until then
+	contacts         []float64 // as the finding counts them: see contactsAt
+}
+
+// dayTally is what became of one day since the data began: of the instances that
+// began on it, and of the findings of medium or higher that were first told on it.
+type dayTally struct {
+	hostDays         float64
+	instances, found int
+	right, wrong     int
 }
 
 // NewReport returns an empty report that judges the given detectors.
@@ -85,63 +95,103 @@ func (r *Report) Add(c Case) {
 		}
 	}
 	for i := range c.Truth.Instances {
-		r.addInstance(c, &c.Truth.Instances[i], verdicts)
+		r.addInstance(c, i, verdicts)
 	}
 	for i := range c.Findings {
 		if f := &c.Findings[i]; r.judged[f.Detector] && f.Rule.Severity >= event.SeverityMedium {
 			r.addFinding(c, f, verdicts[i])
 		}
 	}
-	r.hostDays += c.Truth.HostDays
+	r.addHostDays(c)
 }
 
 // addInstance looks for the findings about an instance.
-func (r *Report) addInstance(c Case, in *Instance, verdicts []verdict) {
-	first := int64(math.MaxInt64)
+func (r *Report) addInstance(c Case, i int, verdicts []verdict) {
+	in := &c.Truth.Instances[i]
 	var best *event.Finding
-	for i := range c.Findings {
-		f := &c.Findings[i]
+	worst := event.Severity(0)
+	for j := range c.Findings {
+		f := &c.Findings[j]
 		if !in.about(f) {
 			continue
 		}
 		if f.Detector != in.Detector || !in.aims(f) {
-			verdicts[i] = max(verdicts[i], related)
+			verdicts[j] = max(verdicts[j], related)
 			continue
 		}
-		verdicts[i] = right
-		if t := c.detected(f); t < first {
-			first, best = t, f
+		verdicts[j] = right
+		worst = max(worst, f.Rule.Severity)
+		if first := c.first(f); best == nil || first.Time < best.Time {
+			best = first
 		}
 	}
 	if !r.judged[in.Detector] {
 		return
 	}
 	g := group{in.Detector, in.Variant, in.Difficulty}
-	t := r.groups[g]
-	if t == nil {
-		t = &tally{}
-		r.groups[g] = t
+	if r.groups[g] == nil {
+		r.groups[g] = &tally{}
 	}
-	t.instances++
+	day := r.day(c, in.Start.UnixNano())
+	day.instances++
+	r.groups[g].instances++
 	if best == nil {
 		r.Missed = append(r.Missed, c.Name+": "+in.ID)
 		return
 	}
+	day.found++
+	r.groups[g].add(c, i, best, worst >= event.SeverityMedium)
+}
+
+// add counts an instance that was found, by the first report about it.
+func (t *tally) add(c Case, i int, first *event.Finding, medium bool) {
 	t.found++
-	if !in.Start.IsZero() {
-		t.delays = append(t.delays, max(float64(first-in.Start.UnixNano())/1e9, 0))
+	if medium {
+		t.medium++
 	}
-	for _, ft := range best.Features {
-		if ft.Key == "failed_contacts_at_detection" {
-			t.failed = append(t.failed, ft.Num)
+	if in := &c.Truth.Instances[i]; !in.Start.IsZero() {
+		t.delays = append(t.delays, max(float64(first.Time-in.Start.UnixNano())/1e9, 0))
+	}
+	if c.Witness != nil {
+		t.records = append(t.records, float64(c.Witness.until(i, first.Time)))
+	}
+	for _, ft := range first.Features {
+		if contactsAt[ft.Key] {
+			t.contacts = append(t.contacts, ft.Num)
+			break
 		}
 	}
 }
+
+// contactsAt are the features that say after how many of what it counts a detector
+// told of something: failed first contacts of scans, sessions of beacons, and
+// questions of DNS tunnels.
+var contactsAt = map[string]bool{"failed_contacts_at_detection": true, "contacts": true, "queries_at_detection": true}
+
+// day returns the tally of the day since the data began that a time is in; one that
+// nobody reads where that is not known.
+func (r *Report) day(c Case, at int64) *dayTally {
+	if c.Witness == nil || at < c.Witness.first {
+		return new(dayTally)
+	}
+	d := int((at - c.Witness.first) / int64(24*time.Hour))
+	if d >= maxDays {
+		return new(dayTally)
+	}
+	for len(r.days) <= d {
+		r.days = append(r.days, dayTally{})
+	}
+	return &r.days[d]
+}
+
+// maxDays is how many days the table of days has at most.
+const maxDays = 60
 
 // addFinding counts a finding of medium or higher.
 func (r *Report) addFinding(c Case, f *event.Finding, v verdict) {
 	name := fmt.Sprintf("%s: %s: %s", c.Name, f.Rule.ID, f.Reason)
 	benign := f.Source.Addr.IsValid() && names(c.Truth.Benign, f.Source.Addr)
+	day := r.day(c, c.first(f).Time)
 	switch {
 	case v == related:
 		r.Related = append(r.Related, name)
@@ -150,15 +200,32 @@ func (r *Report) addFinding(c Case, f *event.Finding, v verdict) {
 		return // nobody knows
 	case v == unexplained:
 		r.False = append(r.False, name)
+		day.wrong++
+	default:
+		day.right++
 	}
-	r.ranked = append(r.ranked, judgement{f.Rule.Severity, f.Risk, name, v == right})
+	r.ranked = append(r.ranked, judgement{f.Detector, f.Rule.Severity, f.Risk, name, v == right})
 }
 
-func (c Case) detected(f *event.Finding) int64 {
-	if t, ok := c.Detected[f.Episode]; ok {
-		return t
+// first returns the first report on what a finding is about.
+func (c Case) first(f *event.Finding) *event.Finding {
+	if first, ok := c.First[f.Episode]; ok {
+		return &first
 	}
-	return f.Time
+	return f
+}
+
+// addHostDays spreads the days of harmless hosts over the days of the data.
+func (r *Report) addHostDays(c Case) {
+	r.hostDays += c.Truth.HostDays
+	if c.Witness == nil || c.Witness.last == 0 {
+		return
+	}
+	const day = int64(24 * time.Hour)
+	n := min((c.Witness.last-c.Witness.first+day-1)/day, maxDays)
+	for d := range max(n, 1) {
+		r.day(c, c.Witness.first+d*day).hostDays += c.Truth.HostDays / float64(max(n, 1))
+	}
 }
 
 // about reports whether a finding is about who did the instance, at the time: its
@@ -211,136 +278,4 @@ func within(texts []string, name string) bool {
 // domain of what is asked for.
 func above(texts []string, name string) bool {
 	return strings.Contains(name, ".") && slices.ContainsFunc(texts, func(t string) bool { return strings.HasSuffix(t, "."+name) })
-}
-
-// WriteTable prints the report for a person.
-func (r *Report) WriteTable(w io.Writer) error {
-	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(tw, "detector\tvariant\tdifficulty\tinstances\tfound\trecall\tmedian s to detect\tmost s\tmedian failed contacts\tmost\t")
-	rows := make([]group, 0, len(r.groups))
-	for g := range r.groups {
-		rows = append(rows, g)
-	}
-	rank := map[string]int{"easy": 0, "medium": 1, "hard": 2}
-	slices.SortFunc(rows, func(a, b group) int {
-		return cmp.Or(cmp.Compare(a.detector, b.detector), cmp.Compare(a.variant, b.variant), rank[a.difficulty]-rank[b.difficulty], cmp.Compare(a.difficulty, b.difficulty))
-	})
-	var all tally
-	for _, g := range rows {
-		t := r.groups[g]
-		writeTally(tw, g, t)
-		all.instances += t.instances
-		all.found += t.found
-		all.delays = append(all.delays, t.delays...)
-		all.failed = append(all.failed, t.failed...)
-	}
-	writeTally(tw, group{"all", "", ""}, &all)
-	if err := tw.Flush(); err != nil {
-		return err
-	}
-	_, err := io.WriteString(w, r.summary())
-	return err
-}
-
-// topK is how many of the worst findings a person may be expected to read.
-const topK = 10
-
-// summary says what the findings were worth, and which were missed or false.
-func (r *Report) summary() string {
-	var b strings.Builder
-	hits := 0
-	for _, j := range r.ranked {
-		if j.right {
-			hits++
-		}
-	}
-	fmt.Fprintf(&b, "\nfindings of medium or higher: %d true, %d false, %d about something else that is true; precision %s\n",
-		hits, len(r.False), len(r.Related), share(hits, len(r.ranked)))
-	slices.SortStableFunc(r.ranked, func(a, b judgement) int {
-		return cmp.Or(cmp.Compare(b.severity, a.severity), cmp.Compare(b.risk, a.risk), cmp.Compare(a.name, b.name))
-	})
-	if top := r.ranked[:min(topK, len(r.ranked))]; len(top) > 0 {
-		hits = 0
-		for _, j := range top {
-			if j.right {
-				hits++
-			}
-		}
-		fmt.Fprintf(&b, "precision of the %d worst: %.2f\n", len(top), float64(hits)/float64(len(top)))
-	}
-	if r.hostDays > 0 {
-		low, high := poisson(len(r.False))
-		fmt.Fprintf(&b, "false findings of medium or higher a harmless host-day: %.4f (95 %%: %.4f to %.4f) over %.0f host-days\n",
-			float64(len(r.False))/r.hostDays, low/r.hostDays, high/r.hostDays, r.hostDays)
-	}
-	for _, l := range []struct {
-		what  string
-		lines []string
-	}{{"missed", r.Missed}, {"false", r.False}, {"related", r.Related}} {
-		for _, s := range l.lines {
-			fmt.Fprintf(&b, "%-8s %s\n", l.what+":", s)
-		}
-	}
-	return b.String()
-}
-
-func share(k, n int) string {
-	if n == 0 {
-		return "-"
-	}
-	low, high := wilson(k, n)
-	return fmt.Sprintf("%.3f (95 %%: %.3f to %.3f)", float64(k)/float64(n), low, high)
-}
-
-func writeTally(w io.Writer, g group, t *tally) {
-	fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%.2f\t%s\t%s\t%s\t%s\t\n", g.detector, g.variant, g.difficulty, t.instances, t.found,
-		float64(t.found)/float64(max(t.instances, 1)), quantile(t.delays, 0.5), quantile(t.delays, 1), quantile(t.failed, 0.5), quantile(t.failed, 1))
-}
-
-// quantile returns the value of which a share of all is not larger, for the table.
-func quantile(v []float64, q float64) string {
-	if len(v) == 0 {
-		return "-"
-	}
-	v = slices.Sorted(slices.Values(v))
-	return fmt.Sprintf("%.1f", v[min(int(q*float64(len(v))), len(v)-1)])
-}
-
-// wilson is the 95 % score interval of a share k/n (Wilson 1927).
-func wilson(k, n int) (low, high float64) {
-	const z = 1.96
-	p, m := float64(k)/float64(n), float64(n)
-	centre := p + z*z/(2*m)
-	half := z * math.Sqrt(p*(1-p)/m+z*z/(4*m*m))
-	return max((centre-half)/(1+z*z/m), 0), min((centre+half)/(1+z*z/m), 1)
-}
-
-// poisson is the 95 % interval of the mean of a Poisson count of which k were seen
-// (Garwood 1936, "Fiducial limits for the Poisson distribution"); for none it is
-// the rule of three, which bounds one side only.
-func poisson(k int) (low, high float64) {
-	if k == 0 {
-		return 0, 3
-	}
-	// below is the probability of at most k events.
-	below := func(mean float64, k int) float64 {
-		term, sum := math.Exp(-mean), 0.0
-		for i := 0; i <= k; i++ {
-			sum += term
-			term *= mean / float64(i+1)
-		}
-		return sum
-	}
-	solve := func(wanted float64, k int) float64 {
-		a, b := 0.0, 10+4*float64(k)
-		for range 60 { // the probability falls as the mean grows
-			if m := (a + b) / 2; below(m, k) > wanted {
-				a = m
-			} else {
-				b = m
-			}
-		}
-		return (a + b) / 2
-	}
-	return solve(0.975, k-1), solve(0.025, k)
 }

@@ -110,30 +110,89 @@ func TestVerdicts(t *testing.T) {
 // finding was reported last.
 func TestDelay(t *testing.T) {
 	truth := Truth{Instances: []Instance{scanOf("a", "10.0.0.1"), scanOf("b", "10.0.0.2")}, HostDays: 2}
-	a, b := found("scan", "10.0.0.1", 0, event.SeverityHigh), found("scan", "10.0.0.2", 0, event.SeverityHigh)
-	b.Features = []event.Feature{event.Number("failed_contacts_at_detection", 7)}
+	a, b := found("scan", "10.0.0.1", 0, event.SeverityHigh), found("scan", "10.0.0.2", 0, event.SeverityLow)
+	early := a
+	early.Time = noon.Add(4 * time.Second).UnixNano()
+	early.Features = []event.Feature{event.Number("failed_contacts_at_detection", 7)}
+	w := NewWitness(truth)
+	for i := range 9 {
+		w.Observe(connection("10.0.0.1", "10.1.0.1", 22, time.Duration(i)*time.Second))
+	}
 	r := NewReport("scan")
-	r.Add(Case{Name: "day", Truth: truth, Findings: []event.Finding{a, b}, Detected: map[string]int64{a.Episode: noon.Add(4 * time.Second).UnixNano()}})
+	r.Add(Case{Name: "day", Truth: truth, Findings: []event.Finding{a, b}, First: map[string]event.Finding{a.Episode: early}, Witness: w})
 	got := *r.groups[group{"scan", "horizontal", "easy"}]
-	want := tally{instances: 2, found: 2, delays: []float64{4, 60}, failed: []float64{7}}
+	want := tally{instances: 2, found: 2, medium: 1, delays: []float64{4, 60}, records: []float64{5, 0}, contacts: []float64{7}}
 	if d := cmp.Diff(want, got, cmp.AllowUnexported(tally{})); d != "" {
 		t.Errorf("-want +got:\n%s", d)
 	}
 }
 
+// connection returns an answered connection that begins so long after noon.
+func connection(from, to string, port uint16, after time.Duration) *event.Event {
+	ev := &event.Event{Kind: event.KindConn, Proto: event.ProtoTCP, Outcome: event.OutcomeAnswered, Conn: new(event.Conn), Time: noon.Add(after).UnixNano()}
+	ev.End = ev.Time
+	ev.Orig.Addr, ev.Resp.Addr, ev.Resp.Port = netip.MustParseAddr(from), netip.MustParseAddr(to), port
+	return ev
+}
+
+// What belongs to an instance: f names one record and whether it does.
+func TestWitness(t *testing.T) {
+	in := scanOf("s", "10.0.0.1", "10.9.0.0/24")
+	in.Destinations, in.Ports = []string{"10.1.0.0/16", "192.0.2.7", "scan.example"}, []uint16{445, 53}
+	anybody := Instance{ID: "d", Detector: "scan", Destinations: []string{"10.1.0.9"}}
+	f := func(want int, change func(ev *event.Event)) {
+		t.Helper()
+		w := NewWitness(Truth{Instances: []Instance{in, anybody}})
+		ev := connection("10.0.0.1", "10.1.2.3", 445, time.Second)
+		change(ev)
+		w.Observe(ev)
+		if got := w.until(0, ev.Time); got != want || w.until(0, ev.Time-1) != 0 {
+			t.Errorf("%d records, want %d", got, want)
+		}
+		if got := w.until(1, ev.Time); got != 0 && ev.Resp.Addr.String() != "10.1.0.9" {
+			t.Errorf("%d records of the other instance", got)
+		}
+	}
+	to := func(a string) func(*event.Event) {
+		return func(ev *event.Event) { ev.Resp.Addr = netip.MustParseAddr(a) }
+	}
+	f(1, func(*event.Event) {})
+	f(1, to("192.0.2.7"))
+	f(0, to("192.0.2.8"))
+	f(1, func(ev *event.Event) { to("192.0.2.8")(ev); ev.Known = &event.Known{Name: "a.scan.example"} })
+	f(1, func(ev *event.Event) { ev.Orig.Addr = netip.MustParseAddr("10.9.0.77") })
+	f(0, func(ev *event.Event) { ev.Orig.Addr = netip.MustParseAddr("10.9.1.77") })
+	f(0, func(ev *event.Event) { ev.Resp.Port = 446 })
+	f(0, func(ev *event.Event) { ev.Time += int64(time.Hour) })
+	f(0, func(ev *event.Event) { ev.Kind = event.KindTLS })
+	f(1, func(ev *event.Event) { ev.Kind, ev.DNS = event.KindDNS, new(event.DNS) })
+	f(0, func(ev *event.Event) {
+		ev.Kind, ev.DNS, ev.Sensor = event.KindDNS, &event.DNS{Response: true}, event.SensorSuricata
+	})
+	f(1, to("10.1.0.9"))
+}
+
 func TestWriteTable(t *testing.T) {
 	in := scanOf("missed", "10.0.0.9")
 	in.Difficulty = "hard"
-	r := judge(Truth{Instances: []Instance{scanOf("ok", "10.0.0.1"), in}, HostDays: 30}, found("scan", "10.0.0.1", 0, event.SeverityHigh), found("scan", "10.0.0.5", 0, event.SeverityMedium))
+	in.Start, in.End = noon.Add(25*time.Hour), noon.Add(26*time.Hour)
+	truth := Truth{Instances: []Instance{scanOf("ok", "10.0.0.1"), in}, HostDays: 30}
+	w := NewWitness(truth)
+	w.Observe(connection("10.0.0.1", "10.1.0.1", 22, 0))
+	w.Observe(connection("10.0.0.9", "10.1.0.1", 22, 26*time.Hour))
+	r := NewReport("scan")
+	r.Add(Case{Name: "day", Truth: truth, Witness: w, Findings: []event.Finding{
+		found("scan", "10.0.0.1", 0, event.SeverityHigh), found("scan", "10.0.0.5", 25*time.Hour, event.SeverityMedium)}})
 	var b bytes.Buffer
 	if err := r.WriteTable(&b); err != nil {
 		t.Fatal(err)
 	}
 	got := strings.Join(strings.Fields(b.String()), " ")
 	for _, want := range []string{
-		"scan horizontal easy 1 1 1.00 60.0", "scan horizontal hard 1 0 0.00 -", "all 2 1 0.50",
-		"1 true, 1 false, 0 about something else that is true; precision 0.500", "precision of the 2 worst: 0.50",
-		"0.0333 (95 %: 0.0008 to 0.1857) over 30 host-days", "missed: day: missed", "false: day: scan-rule: 10.0.0.5 did it",
+		"scan horizontal easy 1 1 1 1.00 60.0 60.0 1.0 1.0 - -", "scan horizontal hard 1 0 0 0.00 -", "scan all 2 1 1 0.50", "all 2 1 1 0.50",
+		"scan 1 1 0.500 0.095 to 0.905 0.0333 0.0008 to 0.1857", "2 1 0.500 0.095 to 0.905",
+		"1 1 1 1.000 1 0 0.0000 0.0000 to 0.2000", "2 1 0 0.000 0 1 0.0667 0.0017 to 0.3714",
+		"0 findings are about something else", "missed: day: missed", "false: day: scan-rule: 10.0.0.5 did it",
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("the table has no %q:\n%s", want, b.String())
