@@ -15,6 +15,7 @@ import (
 	"tidewatch/behavior"
 	"tidewatch/event"
 	"tidewatch/internal/eval"
+	"tidewatch/internal/eval/ablation"
 	"tidewatch/internal/synth"
 	"tidewatch/rules"
 )
@@ -151,17 +152,17 @@ func evaluateLabelled(ctx context.Context, t terminal, o evalOptions) error {
 type evaluation struct {
 	term     terminal
 	report   *eval.Report
-	ablation *eval.Ablation // nil: it is left out
+	ablation *ablation.Ablation // nil: it is left out
 }
 
-func newEvaluation(t terminal, ablation bool) (*evaluation, error) {
+func newEvaluation(t terminal, ablated bool) (*evaluation, error) {
 	e := &evaluation{term: t, report: eval.NewReport(behavior.Detectors...)}
-	if ablation {
+	if ablated {
 		set, err := loadRules(nil)
 		if err != nil {
 			return nil, err
 		}
-		e.ablation = eval.NewAblation(set.Config(), set)
+		e.ablation = ablation.New(set.Config(), set)
 	}
 	return e, nil
 }
@@ -192,7 +193,7 @@ func (e *evaluation) write(title string) error {
 // watch looks on while logs are analyzed: a shard that owns nothing.
 type watch struct {
 	witness  *eval.Witness
-	ablation *eval.Ablation
+	ablation *ablation.Ablation
 	reports  map[string]event.Finding // the first of each episode
 }
 
@@ -216,7 +217,7 @@ func (w *watch) Finish(dst []event.Observation) []event.Observation { return dst
 // begin tells the rules in force.
 func (w *watch) begin(set *rules.Set) {
 	if w.ablation != nil {
-		w.ablation.Begin(func() eval.Suppressor { return rules.NewSuppression(set) })
+		w.ablation.Begin(func() ablation.Suppressor { return rules.NewSuppression(set) })
 	}
 }
 

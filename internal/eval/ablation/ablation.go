@@ -1,16 +1,15 @@
-package eval
+// Package ablation finds out what each term of the detectors' evidence is worth.
+package ablation
 
 import (
 	"cmp"
-	"fmt"
 	"io"
 	"maps"
 	"slices"
-	"strings"
-	"text/tabwriter"
 
 	"tidewatch/behavior"
 	"tidewatch/event"
+	"tidewatch/internal/eval"
 )
 
 // Judge decides which observations are findings.
@@ -35,7 +34,7 @@ type Ablation struct {
 type variant struct {
 	detector, term string // "": with all terms
 	cfg            behavior.Config
-	report         *Report
+	report         *eval.Report
 
 	// Of the case at hand.
 	shard       *behavior.Shard
@@ -46,13 +45,13 @@ type variant struct {
 	first       map[string]event.Finding
 }
 
-// NewAblation returns an Ablation of the detectors with these settings.
-func NewAblation(cfg behavior.Config, judge Judge) *Ablation {
+// New returns an Ablation of the detectors with these settings.
+func New(cfg behavior.Config, judge Judge) *Ablation {
 	a := &Ablation{judge: judge}
 	terms := behavior.Terms()
 	for _, d := range slices.Sorted(maps.Keys(terms)) {
 		for _, t := range append([]string{""}, terms[d]...) {
-			a.variants = append(a.variants, &variant{detector: d, term: t, cfg: cfg.Without(d, t), report: NewReport(d)})
+			a.variants = append(a.variants, &variant{detector: d, term: t, cfg: cfg.Without(d, t), report: eval.NewReport(d)})
 		}
 	}
 	return a
@@ -82,7 +81,7 @@ func (a *Ablation) Advance(clock int64) {
 }
 
 // End says that a case is complete, and judges it.
-func (a *Ablation) End(c Case) {
+func (a *Ablation) End(c eval.Case) {
 	for _, v := range a.variants {
 		v.take(a.judge)
 		v.pending = v.shard.Finish(v.pending)
@@ -119,62 +118,13 @@ func (v *variant) take(judge Judge) {
 	}
 }
 
-// WriteTable prints what each term is worth: of a detector with instances or findings,
-// what there is with all terms, and without each one that makes a difference.
+// WriteTable prints what each term is worth.
 func (a *Ablation) WriteTable(w io.Writer) error {
-	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(tw, "\ndetector\twithout the term\tinstances\tfound\tmedium+\trecall\tfindings: true\tfalse\tprecision\tfalse a harmless host-day\t95 %\t")
-	var all outcome
-	idle := map[string][]string{}
+	var rows []eval.Outcome
 	for _, v := range a.variants {
-		o := v.outcome()
-		switch {
-		case v.term == "":
-			if all = o; o.silent() {
-				continue
-			}
-		case o == all:
-			if !o.silent() {
-				idle[v.detector] = append(idle[v.detector], v.term)
-			}
-			continue
-		}
-		o.write(tw, cmp.Or(v.term, "(nothing)"))
+		o := v.report.Outcome(v.detector)
+		o.Without = v.term
+		rows = append(rows, o)
 	}
-	if err := tw.Flush(); err != nil {
-		return err
-	}
-	for _, d := range slices.Sorted(maps.Keys(idle)) {
-		if _, err := fmt.Fprintf(w, "no difference for %s: %s\n", d, strings.Join(idle[d], ", ")); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// outcome is what a variant found.
-type outcome struct {
-	detector                 string
-	instances, found, medium int
-	worth
-	hostDays float64
-}
-
-func (v *variant) outcome() outcome {
-	var t tally
-	for _, g := range v.report.groups {
-		t.sum(g)
-	}
-	_, x := v.report.worths()
-	return outcome{v.detector, t.instances, t.found, t.medium, x, v.report.hostDays}
-}
-
-// silent reports whether there was nothing to find and nothing was found.
-func (o outcome) silent() bool { return o.instances == 0 && o.right+o.wrong == 0 }
-
-func (o outcome) write(w io.Writer, term string) {
-	recall, _ := share(o.found, o.instances)
-	p, _ := share(o.right, o.right+o.wrong)
-	rate, interval := perDay(o.wrong, o.hostDays)
-	fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%s\t%d\t%d\t%s\t%s\t%s\t\n", o.detector, term, o.instances, o.found, o.medium, recall, o.right, o.wrong, p, rate, interval)
+	return eval.WriteAblation(w, rows)
 }
