@@ -40,6 +40,9 @@ func ParseSeverity(s string) (Severity, bool) {
 // after the detector has handed it over.
 type Observation struct {
 	Detector string // "scan", "beacon", ...
+	// RuleID is the rule that the observation is for, and that has judged it already;
+	// "" if each rule of the detector is to judge it.
+	RuleID string
 	// Episode identifies what goes on (one scan by one source): the same for
 	// each report on it, the same after a replay. Revision counts the reports
 	// from 0; Open says that it still goes on.
@@ -72,6 +75,8 @@ type Observation struct {
 	// Features are the detector's own numbers: rules name them
 	// "<detector>.<key>", documents carry them as tidewatch.<detector>.<key>.
 	Features []Feature
+	// Record holds those fields of a record that the rule names, by their ECS names.
+	Record []Field
 }
 
 // Subject is the entity whose behaviour an observation is about.

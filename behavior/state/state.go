@@ -31,6 +31,7 @@ const (
 	KindPopulation  byte = 'h'
 	KindHost        byte = 'o' // what is normal for a local host
 	KindService     byte = 'v'
+	KindWatch       byte = 'w' // a case of a rule over records
 )
 
 // ErrRecord says that bytes are no record, or one of a version that is not known.
