@@ -9,6 +9,7 @@ import (
 	"tidewatch/behavior/hosts"
 	"tidewatch/behavior/scan"
 	"tidewatch/behavior/state"
+	"tidewatch/behavior/watch"
 	"tidewatch/event"
 )
 
@@ -25,6 +26,7 @@ type Config struct {
 	Exfil     exfil.Config
 	Hosts     hosts.Config
 	DNSTunnel dnstunnel.Config
+	Watch     watch.Config
 }
 
 // DefaultConfig returns the settings that are used where no rule says otherwise.
@@ -35,6 +37,7 @@ func DefaultConfig() Config {
 		Exfil:     exfil.DefaultConfig(),
 		Hosts:     hosts.DefaultConfig(),
 		DNSTunnel: dnstunnel.DefaultConfig(),
+		Watch:     watch.DefaultConfig(),
 	}
 }
 
@@ -65,7 +68,7 @@ func (c Config) Without(detector, term string) Config {
 // NeedsPopulation reports whether a detector that runs asks what far ends are called
 // and who else uses them.
 func (c *Config) NeedsPopulation() bool {
-	return !c.Off["beacon"] || !c.Off["dns_tunnel"] || !c.Off["exfiltration"]
+	return !c.Off["beacon"] || !c.Off["dns_tunnel"] || !c.Off["exfiltration"] || len(c.Watch.Specs) > 0
 }
 
 // Record is the serialised state of one entity. An empty Value says that the
@@ -100,14 +103,15 @@ type detector interface {
 // known are the kinds of records that shards have.
 var known = [256]bool{
 	state.KindScanSource: true, state.KindScanTarget: true, state.KindScanLight: true, state.KindPair: true, state.KindBeacon: true,
-	state.KindTunnel: true, state.KindUpload: true, state.KindHost: true, state.KindService: true,
+	state.KindTunnel: true, state.KindUpload: true, state.KindHost: true, state.KindService: true, state.KindWatch: true,
 }
 
 // Shard owns the entities whose hash falls to it. It is used by one goroutine.
 type Shard struct {
 	i, n      int
 	detectors []detector
-	kinds     [256]detector // by the first byte of a record's key
+	watch     *watch.Detector // among them; nil if nothing is watched
+	kinds     [256]detector   // by the first byte of a record's key
 }
 
 // NewShard returns the i-th of n shards.
@@ -126,6 +130,10 @@ func NewShard(i, n int, cfg Config) *Shard {
 		usual := hosts.New(cfg.Hosts, n)
 		s.add(exfil.New(cfg.Exfil, n, usual), state.KindUpload)
 		s.add(usual, state.KindHost, state.KindService) // last: detectors ask it what was normal before
+	}
+	if len(cfg.Watch.Specs) > 0 {
+		s.watch = watch.New(cfg.Watch, i, n)
+		s.add(s.watch, state.KindWatch)
 	}
 	return s
 }
@@ -148,7 +156,13 @@ func (s *Shard) Track() {
 // makes of them to dst. On entities that are known it does not allocate.
 func (s *Shard) Observe(ev *event.Event, dst []event.Observation) []event.Observation {
 	orig, resp := Owner(ev.Orig.Hash, s.n) == s.i, Owner(ev.Resp.Hash, s.n) == s.i
-	if !orig && !resp || ev.Flags&event.FlagJoined != 0 {
+	if ev.Flags&event.FlagJoined != 0 {
+		return dst
+	}
+	if !orig && !resp {
+		if s.watch != nil { // its cases need not be about one of the ends
+			dst = s.watch.Observe(ev, false, false, dst)
+		}
 		return dst
 	}
 	for _, d := range s.detectors {

@@ -29,6 +29,7 @@ var may = map[string][]string{
 	"popular":  {},
 	"strict":   {},
 	"servers":  {},
+	"ruletest": {"event", "ingest", "enrich", "behavior", "rules", "pipeline"},
 	"cmd":      nil, // everything
 }
 

@@ -148,6 +148,35 @@ var detectors = map[string]map[string]field{
 		"types":    {kind: list},    // of queries, such as TXT
 		"examples": {kind: list},    // names
 	},
+	"event": {
+		"kind": {kind: text}, // of the record
+	},
+	"threshold": {
+		"amount":           {kind: number}, // of what is counted or summed up
+		"at_least":         {kind: number}, // that the rule asks for
+		"records":          {kind: number},
+		"duration_seconds": {kind: number},
+	},
+	"sequence": {
+		"steps":            {kind: number},
+		"duration_seconds": {kind: number},
+	},
+	"first_seen": {
+		"value":         {kind: text},
+		"others":        {kind: number}, // values that the entity had before
+		"known_seconds": {kind: number}, // that the entity has been known for
+	},
+	"rarity": {
+		"value":    {kind: text},
+		"hosts":    {kind: number}, // that have had the value
+		"of_hosts": {kind: number}, // that there are
+	},
+	"baseline": {
+		"amount":   {kind: number}, // of what is counted or summed up
+		"usual":    {kind: number}, // at this time
+		"sigmas":   {kind: number}, // above that
+		"measures": {kind: number}, // that this rests on
+	},
 }
 
 // detectorNames returns the names of the detectors, sorted.
@@ -270,6 +299,9 @@ func unitOf(name string) condition.Unit {
 // fieldText returns a field of an observation the way people read it, "" if it is
 // not known.
 func fieldText(o *event.Observation, name string) string {
+	if i := slices.IndexFunc(o.Record, func(f event.Field) bool { return f.Name == name }); i >= 0 {
+		return o.Record[i].Value
+	}
 	f, ok := fieldsOf[o.Detector][name]
 	if !ok {
 		return ""
@@ -288,12 +320,23 @@ func fieldText(o *event.Observation, name string) string {
 }
 
 // fieldNames returns all names of a detector's rules, sorted.
-func fieldNames(detector string) []string { return slices.Sorted(maps.Keys(fieldsOf[detector])) }
+func fieldNames(detector string) []string {
+	names := slices.Collect(maps.Keys(fieldsOf[detector]))
+	if _, ok := watchKinds[detector]; ok { // findings say what the rule names of its record
+		names = append(names, recordNamesSorted...)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
 
 // fieldList says in short which names there are, source.{ip,port}, ...: those of
 // the table that a wrong name is in, or all.
 func fieldList(detector, wrong string) string {
-	names := fieldNames(detector)
+	return listNames(fieldNames(detector), wrong)
+}
+
+// listNames says in short which of some sorted names there are.
+func listNames(names []string, wrong string) string {
 	if cut := strings.LastIndexByte(wrong, '.') + 1; cut > 0 {
 		same := slices.DeleteFunc(slices.Clone(names), func(n string) bool { return strings.LastIndexByte(n, '.')+1 != cut || n[:cut] != wrong[:cut] })
 		if len(same) > 0 {

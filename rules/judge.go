@@ -15,7 +15,10 @@ import (
 // gives the same for the same observation.
 func (s *Set) Judge(o *event.Observation, dst []event.Finding) []event.Finding {
 	for _, r := range s.rules {
-		if r.detector != o.Detector || !r.when.Matches(o) || r.excepted(o) {
+		switch {
+		case r.detector != o.Detector, o.RuleID != "" && o.RuleID != r.info.ID:
+			continue
+		case o.RuleID == "" && (!r.when.Matches(o) || r.excepted(o)):
 			continue
 		}
 		f := event.Finding{ID: findingID(r.info.ID, o), Observation: *o, Rule: r.info, Investigate: fill(r.info.Investigate, o)}

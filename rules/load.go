@@ -99,6 +99,9 @@ func Load(files ...fs.FS) (*Set, error) {
 func (s *Set) unused() map[string]bool {
 	off := map[string]bool{}
 	for _, name := range detectorNames() {
+		if _, watched := watchKinds[name]; watched {
+			continue // they are there with the first of their rules
+		}
 		if !slices.ContainsFunc(s.rules, func(r *rule) bool { return r.detector == name }) {
 			off[name] = true
 		}
@@ -227,10 +230,14 @@ func (l *loader) compile(id string) {
 		r.bad("detector", fmt.Sprintf("detector %q%s", rule.detector, strict.Nearest(rule.detector, detectorNames())), strings.Join(detectorNames(), ", "))
 		return // what may stand in the rest depends on it
 	}
-	l.conditions(rule, r)
-	readSuppress(rule, r)
-	checkTemplate(rule, r)
-	l.readSettings(rule.detector, r)
+	if _, ok := watchKinds[rule.detector]; ok {
+		l.compileWatch(rule, r)
+	} else {
+		l.conditions(rule, r)
+		readSuppress(rule, r)
+		checkTemplate(rule, r)
+		l.readSettings(rule.detector, r)
+	}
 	r.done()
 	l.set.rules = append(l.set.rules, rule)
 }

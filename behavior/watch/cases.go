@@ -183,3 +183,8 @@ func (t timers) order() {
 		t.down(i)
 	}
 }
+
+// Sizes appends how much is kept.
+func (d *Detector) Sizes(dst []state.Size) []state.Size {
+	return append(dst, state.Size{Kind: "rule_cases", Count: len(d.cases), Cap: d.max})
+}

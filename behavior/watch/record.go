@@ -310,12 +310,11 @@ func (d *Detector) read(r *state.Reader, e *entry) {
 // ours reports whether the shard owns a case: by the host that it is about, or by
 // the case itself.
 func (d *Detector) ours(e *entry, owns func(hash uint64) bool) bool {
-	if by := d.specs[e.spec].By; len(by) > 0 && by[0].End != NoEnd && d.specs[e.spec].Kind != Rarity {
-		h := e.from
-		if by[0].End == Responder {
-			h = e.to
-		}
-		return owns(event.HashAddr(h.Addr, e.vlan, e.inner))
+	switch d.specs[e.spec].owner() {
+	case Originator:
+		return owns(event.HashAddr(e.from.Addr, e.vlan, e.inner))
+	case Responder:
+		return owns(event.HashAddr(e.to.Addr, e.vlan, e.inner))
 	}
 	return owns(e.key.hi)
 }

@@ -177,7 +177,7 @@ func (d *Detector) report(s *Spec, e *entry, open bool) event.Observation {
 		return o
 	}
 	what, amount, unit := d.amount(s, p)
-	o.Reason = fmt.Sprintf("%s: %s in %s; the rule tells from %s within %s on", e.whose(), what, phrase.Span(p.last-p.start), quantityText(s, s.AtLeast), phrase.Span(int64(s.Within)))
+	o.Reason = fmt.Sprintf("%s: %s in %s, where %s within %s is enough", e.whose(), what, phrase.Span(p.last-p.start), quantityText(s, s.AtLeast), phrase.Span(int64(s.Within)))
 	o.Evidence = []event.Evidence{
 		{Feature: "threshold.amount", Observed: phrase.Round2(amount), Expected: s.AtLeast, Unit: unit, Weight: phrase.Round2(1 + math.Log(max(amount, 1)/max(s.AtLeast, 1))), Text: what},
 		wanted(s.Text),
@@ -229,7 +229,7 @@ func (d *Detector) first(s *Spec, e *entry, ev *event.Event, value string) event
 		o.Subject = event.Subject{Type: subjectType(s.By), Value: strings.Join(e.subject, " ")}
 	}
 	n := float64(e.progress.values.n - 1)
-	o.Reason = fmt.Sprintf("%s: first %s %s; it has been known for %s and had %.0f others", e.whose(), s.Value.Name, value, phrase.Span(ev.Time-e.first), n)
+	o.Reason = fmt.Sprintf("%s: first %s %s; it has been known for %s and had %.0f other values", e.whose(), s.Value.Name, value, phrase.Span(ev.Time-e.first), n)
 	o.Evidence = []event.Evidence{
 		{Feature: "first_seen.value", Observed: 1, Weight: phrase.Round2(1 + 2/(1+n)), Text: fmt.Sprintf("%s was never %s before", s.Value.Name, value)},
 		{Feature: "first_seen.others", Observed: n, Unit: "values", Weight: -phrase.Round2(math.Log1p(n) / 4), Text: fmt.Sprintf("it had %.0f other values", n)},
@@ -265,7 +265,7 @@ func (d *Detector) above(s *Spec, e *entry, ev *event.Event, z float64) event.Ob
 	usual := q.expect(s, ev.Time)
 	expected := math.Expm1(usual.Mean)
 	what := quantityText(s, q.amount)
-	o.Reason = fmt.Sprintf("%s: %s in %s, where %s is usual at this time", e.whose(), what, phrase.Span(int64(s.Within)), quantityText(s, expected))
+	o.Reason = fmt.Sprintf("%s: %s within %s so far, where %s is usual at this time", e.whose(), what, phrase.Span(int64(s.Within)), quantityText(s, expected))
 	o.Evidence = []event.Evidence{{
 		Feature: "baseline.amount", Observed: phrase.Round2(q.amount), Expected: phrase.Round2(expected), Unit: s.SumUnit, Weight: phrase.Round2(z),
 		Text: fmt.Sprintf("%s is %.1f sigma above what is usual", what, z),

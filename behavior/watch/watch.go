@@ -197,8 +197,12 @@ func (d *Detector) Observe(ev *event.Event, orig, resp bool, dst []event.Observa
 			d.began[at] = ev.Time
 			d.start(at)
 		}
-		key, ours := d.owned(at, ev, orig, resp)
-		if !ours {
+		end := s.owner()
+		if end == Originator && !orig || end == Responder && !resp || s.Kind != Sequence && !s.holds(ev) {
+			continue
+		}
+		key := d.caseOf(s, ev)
+		if end == NoEnd && state.Owner(key.hi, d.shards) != d.shard {
 			continue
 		}
 		dst = d.watch(at, s, key, ev, dst)
@@ -206,25 +210,13 @@ func (d *Detector) Observe(ev *event.Event, orig, resp bool, dst []event.Observa
 	return dst
 }
 
-// owned returns the case of a record, and whether it is the shard's.
-func (d *Detector) owned(at int, ev *event.Event, orig, resp bool) (caseKey, bool) {
-	s := &d.specs[at]
-	if len(s.By) > 0 && s.Kind != Rarity {
-		switch s.By[0].End {
-		case Originator:
-			if !orig {
-				return caseKey{}, false
-			}
-			return d.caseOf(s, ev), true
-		case Responder:
-			if !resp {
-				return caseKey{}, false
-			}
-			return d.caseOf(s, ev), true
-		}
+// owner returns the end whose owner owns the spec's cases; NoEnd if the case's own hash
+// decides.
+func (s *Spec) owner() End {
+	if len(s.By) == 0 || s.Kind == Rarity {
+		return NoEnd
 	}
-	key := d.caseOf(s, ev)
-	return key, state.Owner(key.hi, d.shards) == d.shard
+	return s.By[0].End
 }
 
 // caseOf hashes what tells cases apart: the spec and its keys with their lengths.
@@ -258,13 +250,13 @@ func hash(seed uint64, b []byte) (k caseKey) {
 	return k
 }
 
-// watch shows one record to one spec.
+// watch shows a record that matches to one spec.
 func (d *Detector) watch(at int, s *Spec, key caseKey, ev *event.Event, dst []event.Observation) []event.Observation {
 	if s.Kind == Sequence {
 		return d.step(at, s, key, ev, dst)
 	}
-	if !s.holds(ev) {
-		return dst
+	if s.Kind != Event {
+		dst = d.expire(key, ev.Time, dst)
 	}
 	switch s.Kind {
 	case Event:
@@ -291,6 +283,14 @@ func (d *Detector) valueOf(s *Spec, ev *event.Event) (h uint64, ok bool) {
 func (d *Detector) text(k *Key, ev *event.Event) string {
 	d.scratch = k.Append(d.scratch[:0], ev)
 	return string(d.scratch[:min(len(d.scratch), subjectLength)])
+}
+
+// expire closes a case that was over before a record came, whenever Advance is called.
+func (d *Detector) expire(key caseKey, now int64, dst []event.Observation) []event.Observation {
+	if e := d.cases[key]; e != nil && e.until < now {
+		return d.over(e, dst)
+	}
+	return dst
 }
 
 // Advance closes what is over by the data's own clock.
