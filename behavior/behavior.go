@@ -7,6 +7,7 @@ import (
 	"tidewatch/behavior/dnstunnel"
 	"tidewatch/behavior/exfil"
 	"tidewatch/behavior/hosts"
+	"tidewatch/behavior/longconn"
 	"tidewatch/behavior/scan"
 	"tidewatch/behavior/state"
 	"tidewatch/behavior/watch"
@@ -14,7 +15,7 @@ import (
 )
 
 // Detectors are the names of all detectors.
-var Detectors = []string{"beacon", "dns_tunnel", "exfiltration", "scan"}
+var Detectors = []string{"beacon", "dns_tunnel", "exfiltration", "long_connection", "scan"}
 
 // Config holds the settings of all detectors. Rules change them.
 type Config struct {
@@ -27,6 +28,7 @@ type Config struct {
 	Hosts     hosts.Config
 	DNSTunnel dnstunnel.Config
 	Watch     watch.Config
+	Long      longconn.Config
 }
 
 // DefaultConfig returns the settings that are used where no rule says otherwise.
@@ -38,13 +40,14 @@ func DefaultConfig() Config {
 		Hosts:     hosts.DefaultConfig(),
 		DNSTunnel: dnstunnel.DefaultConfig(),
 		Watch:     watch.DefaultConfig(),
+		Long:      longconn.DefaultConfig(),
 	}
 }
 
 // Terms returns the names of the terms that each detector's evidence is a sum of, for
 // those whose evidence is one.
 func Terms() map[string][]string {
-	return map[string][]string{"beacon": beacon.Terms(), "exfiltration": exfil.Terms(), "dns_tunnel": dnstunnel.Terms()}
+	return map[string][]string{"beacon": beacon.Terms(), "exfiltration": exfil.Terms(), "dns_tunnel": dnstunnel.Terms(), "long_connection": longconn.Terms()}
 }
 
 // Without returns settings under which one term of a detector counts for nothing, and
@@ -61,6 +64,8 @@ func (c Config) Without(detector, term string) Config {
 		c.Exfil.Without = term
 	case "dns_tunnel":
 		c.DNSTunnel.Without = term
+	case "long_connection":
+		c.Long.Without = term
 	}
 	return c
 }
@@ -68,7 +73,7 @@ func (c Config) Without(detector, term string) Config {
 // NeedsPopulation reports whether a detector that runs asks what far ends are called
 // and who else uses them.
 func (c *Config) NeedsPopulation() bool {
-	return !c.Off["beacon"] || !c.Off["dns_tunnel"] || !c.Off["exfiltration"] || len(c.Watch.Specs) > 0
+	return !c.Off["beacon"] || !c.Off["dns_tunnel"] || !c.Off["exfiltration"] || !c.Off["long_connection"] || len(c.Watch.Specs) > 0
 }
 
 // Record is the serialised state of one entity. An empty Value says that the
@@ -103,7 +108,7 @@ type detector interface {
 // known are the kinds of records that shards have.
 var known = [256]bool{
 	state.KindScanSource: true, state.KindScanTarget: true, state.KindScanLight: true, state.KindPair: true, state.KindBeacon: true,
-	state.KindTunnel: true, state.KindUpload: true, state.KindHost: true, state.KindService: true, state.KindWatch: true,
+	state.KindTunnel: true, state.KindUpload: true, state.KindHost: true, state.KindService: true, state.KindWatch: true, state.KindLong: true,
 }
 
 // Shard owns the entities whose hash falls to it. It is used by one goroutine.
@@ -125,6 +130,9 @@ func NewShard(i, n int, cfg Config) *Shard {
 	}
 	if !cfg.Off["dns_tunnel"] {
 		s.add(dnstunnel.New(cfg.DNSTunnel, n), state.KindTunnel)
+	}
+	if !cfg.Off["long_connection"] {
+		s.add(longconn.New(cfg.Long, n), state.KindLong)
 	}
 	if !cfg.Off["exfiltration"] {
 		usual := hosts.New(cfg.Hosts, n)

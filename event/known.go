@@ -20,6 +20,7 @@ type Known struct {
 	OfName, OfDomain Use
 
 	Hosts uint32 // local hosts that were active in the time of Use
+	Names uint32 // names that are remembered of far ends: few where nobody logs them
 	Rank  uint32 // place of Domain in the list of popular domains, from 1; 0: not in it
 	Class Class
 }

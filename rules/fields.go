@@ -116,6 +116,30 @@ var detectors = map[string]map[string]field{
 		"disputed":    {kind: truth}, // the sensor's counts contradict each other
 		"addresses":   {kind: list},  // of a split upload
 	},
+	"long_connection": {
+		"score": {kind: number}, // probability after all context, 0 to 1
+
+		"duration_seconds": {kind: number}, // of the connection that made the case
+		"total_seconds":    {kind: number}, // of all connections from ten minutes on
+		"usual_seconds":    {kind: number}, // how long such connections to the destination usually are; 0: not known
+		"connections":      {kind: number}, // of the host with the destination, from ten minutes on
+		"bytes_out":        {kind: number},
+		"bytes_in":         {kind: number},
+		"bytes_per_second": {kind: number}, // both ways
+		"hosts":            {kind: number}, // that deal with the destination
+		"hosts_known":      {kind: number},
+		"prevalence":       {kind: number}, // share of the hosts that deal with the destination, 0 to 1
+		"age_days":         {kind: number}, // that somebody inside has dealt with it for
+		"rank":             {kind: number}, // place in the list of popular domains; 0: not in it
+
+		"time_to_detect_seconds": {kind: number},
+
+		"running":         {kind: truth}, // it goes on
+		"begin_seen":      {kind: truth}, // the sensor saw how it began
+		"bad_certificate": {kind: truth}, // one that nobody vouches for
+
+		"service_class": {kind: text, values: []string{"", "time", "names", "local", "update", "telemetry", "revocation", "push", "meeting", "speed test", "backup", "platform"}},
+	},
 	"dns_tunnel": {
 		"kind": {kind: text, values: []string{"fast", "slow", "shared", "resolver"}},
 

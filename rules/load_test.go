@@ -171,7 +171,7 @@ exclude = ["10.2.3.4"]
 		t.Fatal(err)
 	}
 	want := behavior.DefaultConfig()
-	want.Off = map[string]bool{"beacon": true, "dns_tunnel": true, "exfiltration": true} // no rule asks them
+	want.Off = map[string]bool{"beacon": true, "dns_tunnel": true, "exfiltration": true, "long_connection": true} // no rule asks them
 	want.Scan.Theta0, want.Scan.MinHosts, want.Scan.Idle, want.Scan.FailureShare = 0.9, 9, 2*time.Hour, 0.5
 	want.Scan.Exclude = []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16"), netip.MustParsePrefix("10.2.3.4/32")}
 	if d := cmp.Diff(want, set.Config(), cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); d != "" {
@@ -191,6 +191,7 @@ func TestSettingsAreTheDetectors(t *testing.T) {
 				fields[plain(f.Name)] = true
 			}
 		}
+		delete(fields, "without") // is for the evaluation
 		for _, s := range settings[detector] {
 			keys[plain(s.key)] = true
 			if s.key != "exclude" && !strings.Contains(defaults, s.key+" = ") {
@@ -213,6 +214,8 @@ func TestSettingsAreTheDetectors(t *testing.T) {
 	x := behavior.DefaultConfig().Exfil
 	f("exfiltration", x, fmt.Sprintf("min_bytes = %d\nplausible_bytes = %d\necho_bytes = %d\nscore = %v\nidle = %q\nmax_hosts = %d\n",
 		x.MinBytes, x.PlausibleBytes, x.EchoBytes, x.Score, brief(x.Idle), x.MaxHosts))
+	l := behavior.DefaultConfig().Long
+	f("long_connection", l, fmt.Sprintf("min_duration = %q\nmin_score = %v\nmax_destinations = %d\n", brief(l.MinDuration), l.MinScore, l.MaxDestinations))
 	n := behavior.DefaultConfig().DNSTunnel
 	f("dns_tunnel", n, fmt.Sprintf("bytes_1h = %d\nbytes_24h = %d\nmin_names = %d\nmin_score = %v\nidle = %q\nmax_hosts = %d\nmax_domains = %d\nmax_candidates = %d\nexclude_domains = [\"a.example\"]\n",
 		n.Bytes1h, n.Bytes24h, n.MinNames, n.MinScore, brief(n.Idle), n.MaxHosts, n.MaxDomains, n.MaxCandidates))

@@ -56,6 +56,12 @@ var settings = map[string][]setting{
 		whole("max_hosts", 1000, 100_000_000, func(c *behavior.Config) *int { return &c.Exfil.MaxHosts }),
 		networks("exclude", func(c *behavior.Config) *[]netip.Prefix { return &c.Exfil.Exclude }),
 	},
+	"long_connection": {
+		span("min_duration", 10*time.Minute, 24*time.Hour, func(c *behavior.Config) *time.Duration { return &c.Long.MinDuration }),
+		share("min_score", 0, 1, func(c *behavior.Config) *float64 { return &c.Long.MinScore }),
+		whole("max_destinations", 1000, 100_000_000, func(c *behavior.Config) *int { return &c.Long.MaxDestinations }),
+		networks("exclude", func(c *behavior.Config) *[]netip.Prefix { return &c.Long.Exclude }),
+	},
 	"dns_tunnel": {
 		whole("bytes_1h", 100, 1_000_000, func(c *behavior.Config) *int { return &c.DNSTunnel.Bytes1h }),
 		whole("bytes_24h", 100, 10_000_000, func(c *behavior.Config) *int { return &c.DNSTunnel.Bytes24h }),

@@ -93,7 +93,7 @@ func (p *Population) observe(ev *event.Event, k *event.Known) {
 		p.populate(ev, at)
 	}
 	addr := farKey(ev, far)
-	k.Hosts, k.Class = p.hosts.count(at.day), classOfPort(ev)
+	k.Hosts, k.Names, k.Class = p.hosts.count(at.day), uint32(p.names.n), classOfPort(ev)
 	k.Addr = p.countAddr(addr, id, inbound, counts, at)
 	if inbound {
 		return

@@ -32,6 +32,7 @@ const (
 	KindHost        byte = 'o' // what is normal for a local host
 	KindService     byte = 'v'
 	KindWatch       byte = 'w' // a case of a rule over records
+	KindLong        byte = 'c' // a destination of long connections
 )
 
 // ErrRecord says that bytes are no record, or one of a version that is not known.
