@@ -206,25 +206,25 @@ func TestKnown(t *testing.T) {
 	f("a long name", named, tlsRecord(0, "10.0.0.5", out, long))
 	f("HTTP to a port", event.Known{Name: "a.example.com", Domain: "example.com", Source: event.NameHTTP, Addr: use, OfName: use, OfDomain: use, Hosts: 1},
 		httpRecord(0, "10.0.0.5", out, "GET", "a.example.com:8080", "/"))
-	f("through a proxy, then to it", event.Known{Addr: event.Use{Hosts: 1, First: at(0)}, Hosts: 1},
+	f("through a proxy, then to it", event.Known{Addr: event.Use{Hosts: 1, First: at(0)}, Hosts: 1, Names: 1},
 		httpRecord(0, "10.0.0.5", out, "CONNECT", "a.example.com:443", "a.example.com:443"), record(event.KindConn, 1, "10.0.0.5", out, 8080))
 
-	f("a whole address for a proxy, then to it", event.Known{Addr: event.Use{Hosts: 1, First: at(0)}, Hosts: 1},
+	f("a whole address for a proxy, then to it", event.Known{Addr: event.Use{Hosts: 1, First: at(0)}, Hosts: 1, Names: 1},
 		httpRecord(0, "10.0.0.5", out, "GET", "a.example.com", "http://a.example.com/"), record(event.KindConn, 1, "10.0.0.5", out, 8080))
 	zeek, suricata := tlsRecord(0, "10.0.0.5", out, "www.example.com"), record(event.KindConn, 1, "10.0.0.6", "192.0.2.8", 443)
 	zeek.UID, suricata.UID, suricata.Sensor = "12", "12", event.SensorSuricata
-	f("another sensor's session", event.Known{Addr: use, Hosts: 2}, zeek, suricata)
+	f("another sensor's session", event.Known{Addr: use, Hosts: 2, Names: 1}, zeek, suricata)
 	tagged := record(event.KindConn, 1, "10.0.0.6", out, 443)
 	tagged.VLAN = 7
 	zones.Enrich(tagged)
 	f("an address outside, from two VLANs", event.Known{Addr: event.Use{Hosts: 2, First: at(0)}, Hosts: 2}, record(event.KindConn, 0, "10.0.0.5", out, 443), tagged)
 
 	asked := event.Known{Name: "a.example.com", Domain: "example.com", Source: event.NameQuery, Class: event.ClassName,
-		Addr: event.Use{Hosts: 2, First: at(0)}, OfName: event.Use{Hosts: 1}, OfDomain: event.Use{Hosts: 2, First: at(0)}, Hosts: 3}
+		Addr: event.Use{Hosts: 2, First: at(0)}, OfName: event.Use{Hosts: 1}, OfDomain: event.Use{Hosts: 2, First: at(0)}, Hosts: 3, Names: 1}
 	resolver := record(event.KindConn, 1, "10.0.0.1", "9.9.9.9", 53)
 	f("two hosts ask for names of a domain", asked, resolver, dnsRecord(0, "10.0.0.5", "b.example.com"), dnsRecord(1, "10.0.0.6", "A.example.com"))
 	asked = event.Known{Name: "ab12", Domain: "ab12", Source: event.NameQuery, Class: event.ClassName,
-		Addr: event.Use{Hosts: 2, First: at(0)}, OfName: use, OfDomain: use, Hosts: 3}
+		Addr: event.Use{Hosts: 2, First: at(0)}, OfName: use, OfDomain: use, Hosts: 3, Names: 1}
 	f("questions for a single label are not kept", asked, resolver, dnsRecord(0, "10.0.0.5", "ab12"), dnsRecord(1, "10.0.0.6", "ab12"))
 	asked.Name, asked.Domain, asked.Class = "update.microsoft.com", "microsoft.com", event.ClassUpdate
 	asked.Rank = 4
