@@ -11,7 +11,7 @@ FUZZPROCS ?= 2
 all: build
 
 build:
-	$(GO) build -trimpath -o $(BUILD)/tidewatch ./cmd/tidewatch
+	CGO_ENABLED=0 $(GO) build -trimpath -o $(BUILD)/tidewatch ./cmd/tidewatch
 
 # What the tests need beside Go: the race detector a C compiler, the servers that
 # internal/servers starts Java and Maven.
