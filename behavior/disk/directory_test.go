@@ -169,8 +169,8 @@ func TestFlippedBits(t *testing.T) {
 		states[epoch+1] = &clone
 	}
 	whole := filepath.Join(t.TempDir(), "whole")
-	image(t, dir, whole)
 	shut(t, s)
+	image(t, dir, whole)
 	var files []string
 	for path, content := range listing(t, whole) {
 		if content != "directory" && len(content) > 0 && filepath.Base(path) != lockName && !strings.Contains(path, "OPTIONS") {

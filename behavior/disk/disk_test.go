@@ -28,7 +28,7 @@ func TestStore(t *testing.T) {
 					t.Fatal(err)
 				}
 				fs.left.Store(int64(n))
-				return &crashing{s, func() { image(t, old, dir) }}
+				return &crashing{s, func() { fs.left.Store(0); image(t, old, dir) }}
 			},
 		}
 	})
