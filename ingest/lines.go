@@ -31,6 +31,7 @@ type Lines struct {
 	at      int64 // offset of lo
 	breaks  int   // line breaks before lo
 	nul     bool  // there may be a NUL in the buffer
+	long    bool  // the line that begins at Offset is too long, and not passed over yet
 	err     error // from the reader, kept until the bytes before it are used
 	refused func(parsers.Reason, []byte)
 }
@@ -57,8 +58,10 @@ func (l *Lines) Next() ([]byte, error) {
 	for {
 		n := l.piece()
 		switch {
-		case n > MaxLine:
-			l.skip()
+		case n > MaxLine || l.long:
+			if l.skip(); l.long {
+				return nil, l.err
+			}
 		case n < 0 || l.lo == l.hi:
 			return nil, l.err
 		case l.buf[l.lo] == 0:
@@ -67,6 +70,25 @@ func (l *Lines) Next() ([]byte, error) {
 			return l.take(n), nil
 		}
 	}
+}
+
+// Start says that the reader does not begin at the stream's first byte, but at
+// offset, where line number begins. It is called after Reset, before Next.
+func (l *Lines) Start(offset int64, number int) { l.at, l.breaks = offset, number-1 }
+
+// Continue makes Next read on after an error: a file may have grown.
+func (l *Lines) Continue() { l.err = nil }
+
+// Complete says that nothing more will come: what Rest returns is the last line.
+func (l *Lines) Complete() { l.err = io.EOF }
+
+// Pending returns the offset and the number of the first line that is not given
+// out or passed over as a whole: where a later reader begins.
+func (l *Lines) Pending() (offset int64, number int) {
+	if l.long {
+		return l.Offset, l.Number
+	}
+	return l.at, l.breaks + 1
 }
 
 // Rest returns the bytes that were read and not given out, and their offset.
@@ -179,15 +201,19 @@ func (l *Lines) hole() {
 	}
 }
 
-// skip passes over a line that is too long.
+// skip passes over a line that is too long, as far as it is there.
 func (l *Lines) skip() {
-	l.mark()
-	l.refused(parsers.ReasonLineTooBig, l.buf[l.lo:l.lo+MaxLine])
+	if !l.long {
+		l.mark()
+		l.refused(parsers.ReasonLineTooBig, l.buf[l.lo:l.lo+MaxLine])
+		l.long = true
+	}
 	for {
 		part := l.buf[l.lo:l.hi]
 		if i := bytes.IndexByte(part, '\n'); i >= 0 {
 			l.pass(i + 1)
 			l.breaks++
+			l.long = false
 			return
 		}
 		l.pass(len(part))

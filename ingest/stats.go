@@ -88,6 +88,7 @@ type ledger struct {
 	// mu is not held then: Stats does not wait for a slow terminal.
 	said       sync.Mutex
 	warn       func(Refusal)
+	repeat     bool // warn at the tenth, the hundredth ... too
 	deadLetter io.Writer
 	dead       int // bytes written to deadLetter
 }
@@ -214,7 +215,7 @@ func (l *ledger) refuse(path string, reason parsers.Reason, number int, offset i
 }
 
 // count counts a refused line, and returns the refusal if it is the first of its
-// kind.
+// kind, or another that is to be told.
 func (l *ledger) count(path string, reason parsers.Reason, number int, offset int64, line []byte) (first *Refusal) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -229,6 +230,11 @@ func (l *ledger) count(path string, reason parsers.Reason, number int, offset in
 	}
 	if r != nil {
 		r.Count++
+		if l.repeat && isPowerOfTen(r.Count) {
+			said := *r
+			said.Line, said.Offset, said.Excerpt = number, offset, excerpt(line)
+			return &said
+		}
 		return nil
 	}
 	if l.refused == nil {
@@ -238,6 +244,13 @@ func (l *ledger) count(path string, reason parsers.Reason, number int, offset in
 	l.refused[k] = r
 	said := *r
 	return &said
+}
+
+func isPowerOfTen(n uint64) bool {
+	for n > 0 && n%10 == 0 {
+		n /= 10
+	}
+	return n == 1
 }
 
 // excerpt returns the beginning of a line with everything escaped that is not

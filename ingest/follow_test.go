@@ -1,0 +1,297 @@
+package ingest
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"tidewatch/event"
+)
+
+// follower runs a Follow and keeps what it gives, and the positions, as a store
+// would after each sequence.
+type follower struct {
+	t         testing.TB
+	follow    *Follow
+	got       []string // uids
+	positions map[string][]byte
+	clock     int64
+	cancel    context.CancelFunc
+	done      chan struct{}
+}
+
+// start follows inputs from the positions of before, which may be nil.
+func start(t testing.TB, before *follower, inputs ...Input) *follower {
+	t.Helper()
+	fr := &follower{t: t, positions: map[string][]byte{}, done: make(chan struct{})}
+	o := FollowOptions{}
+	if before != nil {
+		fr.positions = maps.Clone(before.positions)
+		for _, k := range slices.Sorted(maps.Keys(before.positions)) {
+			o.Positions = append(o.Positions, event.Position{Key: k, Value: before.positions[k]})
+		}
+	}
+	f, err := NewFollow(inputs, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fr.follow = f
+	ctx, cancel := context.WithCancel(context.Background())
+	fr.cancel = cancel
+	go fr.run(ctx)
+	return fr
+}
+
+func (fr *follower) run(ctx context.Context) {
+	defer close(fr.done)
+	pool := event.NewSequencePool(2, 512)
+	for {
+		s := <-pool
+		err := fr.follow.Fill(ctx, s)
+		for _, ev := range s.Events {
+			fr.got = append(fr.got, strings.Clone(ev.UID))
+		}
+		if s.Clock < fr.clock {
+			fr.t.Errorf("the clock went back from %d to %d", fr.clock, s.Clock)
+		}
+		fr.clock = s.Clock
+		for _, p := range s.Positions {
+			if len(p.Value) == 0 {
+				delete(fr.positions, p.Key)
+			} else {
+				fr.positions[p.Key] = p.Value
+			}
+		}
+		s.Share(1)
+		s.Release()
+		if err != nil {
+			return
+		}
+	}
+}
+
+// stop ends it and returns it, for start.
+func (fr *follower) stop() *follower {
+	fr.cancel()
+	<-fr.done
+	fr.follow.Close()
+	time.Sleep(2 * pollEvery) // the tailer's watcher sleeps out
+	return fr
+}
+
+// want compares what came since the last call.
+func (fr *follower) want(uids ...string) {
+	fr.t.Helper()
+	synctest.Wait()
+	if d := cmp.Diff(uids, fr.got); d != "" {
+		fr.t.Errorf("(-want +got):\n%s", d)
+	}
+	fr.got = nil
+}
+
+// folder is where a sensor writes.
+type folder struct {
+	t   testing.TB
+	dir string
+}
+
+func newFolder(t testing.TB) folder { return folder{t, t.TempDir()} }
+
+func (d folder) path(name string) string { return filepath.Join(d.dir, name) }
+
+func (d folder) must(err error) {
+	d.t.Helper()
+	if err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+// append writes to the end of a file, which it makes if there is none.
+func (d folder) append(name, text string) {
+	d.t.Helper()
+	f, err := os.OpenFile(d.path(name), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	d.must(err)
+	_, err = io.WriteString(f, text)
+	d.must(err)
+	d.must(f.Close())
+}
+
+func (d folder) rename(from, to string) {
+	d.t.Helper()
+	d.must(os.Rename(d.path(from), d.path(to)))
+}
+
+// conns returns records of conn.log with the uids.
+func conns(ms int, uids ...string) string {
+	var b strings.Builder
+	for i, u := range uids {
+		b.WriteString(connLine(ms+i, u))
+	}
+	return b.String()
+}
+
+// tick is longer than any look at a file takes to come.
+const tick = 1500 * time.Millisecond
+
+func TestFollowGrowingFile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newFolder(t)
+		fr := start(t, nil, Input{Path: d.path("conn.log")})
+		time.Sleep(tick) // there is no file yet
+		fr.want()
+		d.append("conn.log", connHeader+conns(0, "a", "b"))
+		time.Sleep(tick)
+		fr.want("a", "b")
+		d.append("conn.log", conns(2, "c"))
+		time.Sleep(200 * time.Millisecond)
+		fr.want("c")
+		line := conns(3, "d")
+		d.append("conn.log", line[:10])
+		time.Sleep(tick)
+		fr.want()
+		d.append("conn.log", line[10:]+conns(4, "e"))
+		time.Sleep(tick)
+		fr.want("d", "e")
+		before := fr.stop()
+		d.append("conn.log", conns(5, "f"))
+		fr = start(t, before, Input{Path: d.path("conn.log")})
+		time.Sleep(tick)
+		fr.want("f")
+		fr.stop()
+	})
+}
+
+func TestFollowStartsAt(t *testing.T) {
+	f := func(at string, want ...string) {
+		t.Helper()
+		synctest.Test(t, func(t *testing.T) {
+			d := newFolder(t)
+			half := conns(2, "c")
+			d.append("conn.log", connHeader+conns(0, "a", "b")+half[:20])
+			fr := start(t, nil, Input{Path: d.path("conn*.log"), StartAt: at})
+			time.Sleep(tick)
+			d.append("conn.log", half[20:])
+			d.append("conn.2.log", connHeader+conns(3, "d"))
+			time.Sleep(2 * tick)
+			fr.want(want...)
+			fr.stop()
+		})
+	}
+	f("", "c", "d")
+	f(StartAtEnd, "c", "d")
+	f(StartAtBeginning, "a", "b", "c", "d")
+}
+
+func TestFollowRotations(t *testing.T) {
+	f := func(name string, rotate func(d folder), want ...string) {
+		t.Helper()
+		for _, restart := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, restart %v", name, restart), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					d := newFolder(t)
+					in := Input{Path: d.path("conn.log"), StartAt: StartAtBeginning, Archives: []string{d.path("archive")}}
+					d.must(os.Mkdir(d.path("archive"), 0o700))
+					d.append("conn.log", connHeader+conns(0, "a", "b"))
+					fr := start(t, nil, in)
+					time.Sleep(tick)
+					fr.want("a", "b")
+					if restart {
+						before := fr.stop()
+						rotate(d)
+						fr = start(t, before, in)
+					} else {
+						rotate(d)
+					}
+					time.Sleep(5 * tick)
+					if strings.HasPrefix(name, "late") || strings.HasPrefix(name, "no line") {
+						synctest.Wait()
+						slices.Sort(fr.got) // what comes late may come after the successor
+					}
+					fr.want(want...)
+					before := fr.stop() // what is known twice is not read twice
+					fr = start(t, before, in)
+					time.Sleep(5 * tick)
+					fr.want()
+					fr.stop()
+				})
+			})
+		}
+	}
+	header2 := connHeader + "#open\t2026-11-24-13-00-00\n"
+	f("rename and create", func(d folder) {
+		d.append("conn.log", conns(2, "c"))
+		d.rename("conn.log", "conn.2026-11-24-13-00-00.log")
+		d.append("conn.log", header2+conns(10, "d"))
+	}, "c", "d")
+	f("rename alone", func(d folder) {
+		d.append("conn.log", conns(2, "c"))
+		d.rename("conn.log", "conn.log.1")
+	}, "c")
+	f("late writes", func(d folder) {
+		d.rename("conn.log", "conn.log.1")
+		d.append("conn.log", header2+conns(10, "d"))
+		time.Sleep(2 * time.Second)
+		d.append("conn.log.1", conns(2, "c"))
+	}, "c", "d")
+	f("no line break at the end", func(d folder) {
+		d.append("conn.log", strings.TrimSuffix(conns(2, "c"), "\n"))
+		d.rename("conn.log", "conn.log.1")
+		d.append("conn.log", header2+conns(10, "d"))
+	}, "c", "d")
+	f("twice", func(d folder) {
+		d.append("conn.log", conns(2, "c"))
+		d.rename("conn.log", "conn.log.2")
+		d.append("conn.log", header2+conns(10, "d"))
+		d.rename("conn.log", "conn.log.1")
+		d.append("conn.log", connHeader+"#open\t2026-11-24-14-00-00\n"+conns(20, "e"))
+	}, "c", "d", "e")
+	f("copy and truncate", func(d folder) {
+		d.append("conn.log", conns(2, "c"))
+		data, err := os.ReadFile(d.path("conn.log"))
+		d.must(err)
+		d.must(os.WriteFile(d.path("conn.log.1"), data, 0o600))
+		d.must(os.Truncate(d.path("conn.log"), 0))
+		d.append("conn.log", header2+conns(10, "d"))
+	}, "c", "d")
+	f("grown again beyond the offset", func(d folder) {
+		data, err := os.ReadFile(d.path("conn.log"))
+		d.must(err)
+		d.must(os.WriteFile(d.path("conn.log.1"), data, 0o600))
+		d.must(os.Truncate(d.path("conn.log"), 0))
+		d.append("conn.log", header2+conns(10, "d", "e", "f", "g", "h"))
+	}, "d", "e", "f", "g", "h")
+	f("packed up and removed", func(d folder) {
+		if !strings.Contains(d.t.Name(), "restart_true") { // an open file needs none of it
+			d.append("conn.log", conns(2, "c"))
+			d.must(os.Remove(d.path("conn.log")))
+		} else {
+			data, err := os.ReadFile(d.path("conn.log"))
+			d.must(err)
+			d.must(os.WriteFile(d.path("archive/conn.13:00:00-14:00:00.log.gz"), gz(d.t, string(data)+conns(2, "c")), 0o600))
+			d.must(os.Remove(d.path("conn.log")))
+		}
+		d.append("conn.log", header2+conns(10, "d"))
+	}, "c", "d")
+	f("twice, packed up", func(d folder) {
+		if !strings.Contains(d.t.Name(), "restart_true") {
+			d.append("conn.log", conns(2, "c", "d", "e"))
+			return
+		}
+		data, err := os.ReadFile(d.path("conn.log"))
+		d.must(err)
+		d.must(os.WriteFile(d.path("archive/conn.13:00:00-14:00:00.log.gz"), gz(d.t, string(data)+conns(2, "c")), 0o600))
+		d.must(os.WriteFile(d.path("archive/conn.14:00:00-15:00:00.log.gz"), gz(d.t, header2+conns(10, "d")), 0o600))
+		d.must(os.Remove(d.path("conn.log")))
+		d.append("conn.log", connHeader+"#open\t2026-11-24-14-00-00\n"+conns(20, "e"))
+	}, "c", "d", "e")
+}

@@ -1,0 +1,98 @@
+package ingest
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"io"
+	"os"
+)
+
+// identity says which file it is, whatever its name. A device number may change when
+// the machine starts anew; an inode is given to another file as soon as it is free,
+// which then was born later.
+type identity struct {
+	fileKey
+	born int64 // Unix nanoseconds; 0 where the file system does not say
+}
+
+// same reports whether a and b may be one file: its device aside.
+func (a identity) same(b identity) bool {
+	return a.ino == b.ino && (a.born == b.born || a.born == 0 || b.born == 0)
+}
+
+// identify returns which file f is, and what fstat says of it.
+func identify(f *os.File) (identity, os.FileInfo, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return identity{}, nil, err
+	}
+	return identity{keyOf(info), bornAt(f)}, info, nil
+}
+
+const (
+	// headSize is how many bytes tell one log from another: a Zeek header's #open is
+	// among its first 150.
+	headSize = 1024
+	// headTells is how long a head must be, in bytes, to tell a log from another
+	// one by itself: a shorter one may be the part that all headers have in common.
+	headTells = 256
+)
+
+// fingerprint is the beginning of a file, as it is stored.
+type fingerprint struct {
+	n   int // bytes; a file that was shorter when it was seen has fewer than headSize
+	sum [16]byte
+}
+
+// tells reports whether a file that has it can be no other log, but a copy.
+func (f fingerprint) tells() bool { return f.n >= headTells }
+
+func fingerprintOf(head []byte) (f fingerprint) {
+	f.n = len(head)
+	sum := sha256.Sum256(head)
+	copy(f.sum[:], sum[:])
+	return f
+}
+
+// fits reports whether a file that begins with head is the one that f was taken of.
+func (f fingerprint) fits(head []byte) bool {
+	return len(head) >= f.n && fingerprintOf(head[:f.n]) == f
+}
+
+// beginning is the head of a file that is being read. It grows with the file.
+type beginning struct {
+	known []byte
+	print fingerprint
+	buf   [headSize]byte
+}
+
+// check reads the head of the file again, and reports whether it begins as it did:
+// else it was cut off and written anew. What it has grown by is known from then on.
+func (b *beginning) check(r io.ReaderAt) (same bool, err error) {
+	n, err := r.ReadAt(b.buf[:], 0)
+	if err != nil && err != io.EOF {
+		return false, err
+	}
+	if n < len(b.known) || !bytes.Equal(b.buf[:len(b.known)], b.known) {
+		return false, nil
+	}
+	if n > len(b.known) {
+		b.known = append(b.known, b.buf[len(b.known):n]...)
+		b.print = fingerprintOf(b.known)
+	}
+	return true, nil
+}
+
+// readHead returns up to headSize bytes of the beginning of r.
+func readHead(r io.ReaderAt) ([]byte, error) {
+	buf := make([]byte, headSize)
+	n, err := r.ReadAt(buf, 0)
+	if err == io.EOF {
+		err = nil
+	}
+	return buf[:n], err
+}
+
+// blank reports whether a head has nothing but NULs: what a hole begins with says
+// nothing of what stands behind it.
+func blank(head []byte) bool { return len(bytes.Trim(head, "\x00")) == 0 }

@@ -1,0 +1,542 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+const (
+	// scanEvery is how often each path is looked at, globEvery how often patterns are
+	// expanded and lost files are looked for.
+	scanEvery = 200 * time.Millisecond
+	globEvery = time.Second
+	// repeatAfter is how often the same is said of the same path.
+	repeatAfter = 10 * time.Minute
+	// loseAfter is for how long the rest of a file that is gone is looked for: it may
+	// be on its way into an archive.
+	loseAfter = 10 * time.Minute
+	// keepDone is how many files that are read to their end are remembered, beyond
+	// those that are still found under the input's path.
+	keepDone = 64
+	// maxTrails bounds how many files of one pattern are followed.
+	maxTrails = 4096
+	// maxProblems bounds how many paths are remembered for what was said of them.
+	maxProblems = 256
+)
+
+// fileInput is an Input of files: what its path leads to, one trail a name.
+type fileInput struct {
+	Input
+	follow  *Follow
+	pattern bool
+	fresh   bool // nothing of it was known when it began: StartAt decides
+	started time.Time
+	woken   chan struct{}
+
+	// What follows is the supervisor's.
+	trails  map[string]*trail
+	open    map[fileKey]*generation
+	known   map[string]*record // not open: by key
+	pending []string           // positions to be forgotten
+	cold    map[string]bool    // paths that were there at the start and could not be read
+	peeker  *peeker
+	globbed time.Time
+	paths   []string
+
+	mu       sync.Mutex
+	problems map[string]time.Time
+	shown    []*trail // trails, for statistics
+}
+
+// record is a file that is not open: parked, finished, or from an earlier run.
+type record struct {
+	key  string
+	pos  filePosition
+	feed *feed // that had its key last; nil after a start
+	// lost says since when its rest is looked for; zero if it is not.
+	lost   time.Time
+	unread int64 // bytes that were there when it was lost, if known
+	seen   bool  // it was found in the last scan
+	size   int64 // when it was closed
+	mtime  int64
+}
+
+// trail is one name, and the files that bore it: the oldest that is not read to its
+// end comes first.
+type trail struct {
+	input *fileInput
+	path  string
+	rank  int
+	gens  []*generation
+	old   []*generation // read to their end once, watched for late writes
+	gap   bool          // there may be files between the last two that nobody has seen
+
+	strange atomic.Bool
+	refused atomic.Uint64
+	mu      sync.Mutex
+	stats   SourceStats
+	shown   []*generation // gens and old, for statistics
+}
+
+func newFileInput(f *Follow, in Input) *fileInput {
+	return &fileInput{
+		Input: in, follow: f, pattern: isPattern(in.Path), fresh: true, woken: make(chan struct{}, 1),
+		trails: map[string]*trail{}, open: map[fileKey]*generation{}, known: map[string]*record{}, cold: map[string]bool{},
+		problems: map[string]time.Time{}, peeker: newPeeker(minWindow),
+	}
+}
+
+// claims reports whether a file that was found under path is one of the input's.
+func (in *fileInput) claims(path string) bool {
+	ok, _ := filepath.Match(in.Path, path)
+	return ok || path == in.Path
+}
+
+// remember takes a position of the last commit.
+func (in *fileInput) remember(key string, pos filePosition) {
+	in.fresh = false
+	in.known[key] = &record{key: key, pos: pos, size: -1}
+}
+
+// wake makes the supervisor look now.
+func (in *fileInput) wake() {
+	select {
+	case in.woken <- struct{}{}:
+	default:
+	}
+}
+
+// run supervises the files until ctx ends.
+func (in *fileInput) run(ctx context.Context) {
+	in.started = time.Now()
+	first := true
+	t := time.NewTicker(scanEvery)
+	defer t.Stop()
+	for {
+		in.scan(ctx, first)
+		first = false
+		select {
+		case <-t.C:
+		case <-in.woken:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// scan looks at what the path leads to, and takes what is new.
+func (in *fileInput) scan(ctx context.Context, first bool) {
+	in.reap()
+	glob := first || time.Since(in.globbed) >= globEvery
+	if glob {
+		in.globbed = time.Now()
+		in.paths = in.match()
+		for _, r := range in.known {
+			r.seen = false
+		}
+	}
+	visited := map[string]bool{}
+	var found []*generation
+	for _, path := range in.paths {
+		if g := in.visit(path, first, visited); g != nil {
+			found = append(found, g)
+		}
+	}
+	for path, t := range in.trails {
+		if !visited[path] {
+			t.lose(gone, nil)
+		}
+	}
+	for _, g := range found {
+		in.adopt(g)
+	}
+	if glob {
+		in.search()
+		in.prune(ctx)
+	}
+	for _, path := range slices.Sorted(maps.Keys(in.trails)) {
+		if t := in.trails[path]; t.gap {
+			t.gap = false
+			in.bridge(t)
+		}
+	}
+	for _, path := range slices.Sorted(maps.Keys(in.trails)) {
+		t := in.trails[path]
+		t.advance(ctx)
+		if in.pattern && !visited[path] && len(t.gens)+len(t.old) == 0 {
+			delete(in.trails, path)
+		}
+		t.show()
+	}
+	in.show()
+}
+
+// match returns the paths of the input, in order.
+func (in *fileInput) match() []string {
+	if !in.pattern {
+		return []string{in.Path}
+	}
+	paths, err := filepath.Glob(in.Path)
+	if err != nil {
+		return nil // Check has refused it
+	}
+	if len(paths) > maxTrails {
+		in.problem(in.Path, errors.New("too many files match: those that come last by name are left out"))
+		paths = paths[:maxTrails]
+	}
+	return paths
+}
+
+// visit looks at one path. It returns a generation for a file that is not followed.
+func (in *fileInput) visit(path string, first bool, visited map[string]bool) *generation {
+	info, err := os.Stat(path)
+	if err == nil && !info.Mode().IsRegular() {
+		err = errors.New("not a regular file")
+	}
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		visited[path] = true // it may be the same file behind a folder that cannot be entered
+		in.cold[path] = in.cold[path] || first
+		in.problem(path, err)
+		return nil
+	}
+	visited[path] = true
+	t := in.trails[path]
+	if g := in.open[keyOf(info)]; g != nil {
+		g.size.Store(info.Size())
+		if t != nil {
+			t.lose(replaced, g)
+		}
+		return nil
+	}
+	if r := in.closed(info); r != nil {
+		r.seen = true
+		if r.size == info.Size() && r.mtime == info.ModTime().UnixNano() {
+			if t != nil {
+				t.lose(replaced, nil)
+			}
+			return nil
+		}
+	}
+	g, err := in.take(path, first)
+	if err != nil {
+		in.cold[path] = in.cold[path] || first
+		in.problem(path, err)
+		return nil
+	}
+	return g
+}
+
+// closed returns the record of a file that was closed in this run.
+func (in *fileInput) closed(info os.FileInfo) *record {
+	k := keyOf(info)
+	for _, r := range in.known {
+		if r.size >= 0 && r.pos.ID.fileKey == k {
+			return r
+		}
+	}
+	return nil
+}
+
+// take opens a file that is not followed, and finds out whether it is known. It
+// returns nil if it is followed after all.
+func (in *fileInput) take(path string, first bool) (*generation, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	id, info, err := identify(file)
+	if err == nil && in.open[id.fileKey] != nil { // another since the path was looked at
+		file.Close()
+		return nil, nil
+	}
+	var head []byte
+	if err == nil {
+		head, err = readHead(file)
+	}
+	if err != nil {
+		file.Close()
+		return nil, err
+	}
+	if r := in.recall(id, head, path); r != nil {
+		delete(in.known, r.key)
+		return in.resume(r, file, id, info, path), nil
+	}
+	pos := filePosition{Path: path, ID: id, Line: 1}
+	if in.atEnd(path, id, info, first) {
+		if pos.Offset, err = lastBreak(file, info.Size()); err != nil {
+			file.Close()
+			return nil, err
+		}
+		pos.Line = 0 // not known
+	}
+	delete(in.cold, path)
+	g := in.generation(positionKey(in.follow.number.Add(1)), pos, file, info, path)
+	g.moved = true // it is known from now on
+	return g, nil
+}
+
+// atEnd reports whether a file that is not known is read from its end.
+func (in *fileInput) atEnd(path string, id identity, info os.FileInfo, first bool) bool {
+	if in.StartAt == StartAtBeginning {
+		return false
+	}
+	if !first {
+		return in.cold[path] && info.ModTime().Before(in.started) // it was there before
+	}
+	if in.fresh {
+		return true
+	}
+	// Something of the input is known: what has come since then is read.
+	var last int64
+	for _, r := range in.known {
+		last = max(last, r.pos.Updated)
+	}
+	return id.born != 0 && id.born < last*1e9 && info.ModTime().Unix() < last
+}
+
+// recall returns the record of a file, if it has one: by which file it is, or where
+// devices have other numbers than they had, by its name and its beginning.
+func (in *fileInput) recall(id identity, head []byte, path string) *record {
+	var best *record
+	for _, r := range in.known {
+		p := &r.pos
+		if !p.Head.fits(head) {
+			continue
+		}
+		exact := p.ID.same(id) && (p.ID.dev == id.dev || p.Head.tells() && !blank(head[:p.Head.n]))
+		moved := p.Path == path && p.Head.tells() && !blank(head[:p.Head.n])
+		if (exact || moved) && (best == nil || p.Offset > best.pos.Offset) {
+			best = r
+		}
+	}
+	return best
+}
+
+// resume makes a generation of a record.
+func (in *fileInput) resume(r *record, file *os.File, id identity, info os.FileInfo, path string) *generation {
+	pos := r.pos
+	pos.ID, pos.Done = id, false
+	g := in.generation(r.key, pos, file, info, path)
+	g.after(r)
+	head, err := readHead(file)
+	if err == nil && pos.Head.fits(head) {
+		g.head.known, g.head.print = head[:pos.Head.n:pos.Head.n], pos.Head
+	}
+	return g
+}
+
+// after makes the generation go on in the feed that the record had, so that their
+// positions keep their order.
+func (g *generation) after(r *record) {
+	if r.feed != nil {
+		g.feed = r.feed
+	}
+}
+
+func (in *fileInput) generation(key string, pos filePosition, file *os.File, info os.FileInfo, path string) *generation {
+	g := &generation{path: path, file: file, id: pos.ID, pos: pos, kick: make(chan struct{}, 1)}
+	t := in.trails[pos.Path]
+	if t == nil {
+		t = &trail{input: in, path: pos.Path, rank: int(in.follow.ranks.Add(1))}
+		t.stats = SourceStats{Path: pos.Path, Type: TypeFile}
+		in.trails[pos.Path] = t
+	}
+	g.trail = t
+	g.feed = newFeed(key, t.rank, fileValueAt)
+	g.size.Store(info.Size())
+	g.at.Store(pos.Offset)
+	g.placed.Store(&pos)
+	return g
+}
+
+// adopt puts a generation into its trail.
+func (in *fileInput) adopt(g *generation) {
+	t := g.trail
+	in.open[g.id.fileKey] = g
+	if g.path != t.path { // it was rotated away while nobody looked
+		g.fate.Store(gone)
+		t.gens = slices.Insert(t.gens, t.rotated(), g)
+		return
+	}
+	for _, o := range t.gens {
+		o.learn(replaced)
+	}
+	for _, o := range t.old {
+		o.learn(replaced)
+	}
+	t.gens = append(t.gens, g)
+	t.gap = true
+}
+
+// rotated returns how many of the trail's generations are no longer at its path.
+func (t *trail) rotated() int {
+	n := 0
+	for n < len(t.gens) && t.gens[n].fate.Load() != present {
+		n++
+	}
+	return n
+}
+
+// lose says that the trail's path leads elsewhere, but for the one generation that it
+// leads to.
+func (t *trail) lose(f fate, but *generation) {
+	for _, g := range t.gens {
+		if g != but {
+			g.learn(f)
+		} else if g.fate.Load() == gone { // it was moved there and back
+			g.fate.Store(present)
+		}
+	}
+}
+
+// learn takes what the path tells of the generation.
+func (g *generation) learn(f fate) {
+	was := g.fate.Load()
+	if was == f || was == replaced {
+		return
+	}
+	g.fate.Store(f)
+	if was == present {
+		g.trail.rotation()
+		g.trail.input.follow.log.Info("log rotated", "path", printable(g.trail.path))
+	}
+	select {
+	case g.kick <- struct{}{}:
+	default:
+	}
+}
+
+// advance starts the generation whose turn it is. The next one's turn comes when the
+// one before is read to its end; that one is watched for a while.
+func (t *trail) advance(ctx context.Context) {
+	for len(t.gens) > 1 && t.gens[0].drained.Load() {
+		t.old = append(t.old, t.gens[0])
+		t.gens = t.gens[1:]
+	}
+	if len(t.gens) == 0 || t.gens[0].started {
+		return
+	}
+	g := t.gens[0]
+	g.started = true
+	in := t.input
+	in.follow.active.Add(1)
+	in.follow.done.Go(func() {
+		defer in.follow.active.Add(-1)
+		g.follow(ctx)
+	})
+}
+
+// reap takes generations that are over out of their trails.
+func (in *fileInput) reap() {
+	for _, path := range slices.Sorted(maps.Keys(in.trails)) {
+		t := in.trails[path]
+		over := func(g *generation) bool {
+			out := outcome(g.over.Load())
+			if out == running || out == stopped {
+				return false
+			}
+			in.close(g, out)
+			return true
+		}
+		t.gens = slices.DeleteFunc(t.gens, over)
+		t.old = slices.DeleteFunc(t.old, over)
+	}
+}
+
+// close remembers a generation that is over.
+func (in *fileInput) close(g *generation, out outcome) {
+	delete(in.open, g.id.fileKey)
+	r := &record{key: g.feed.key, pos: g.pos, feed: g.feed, size: g.stat.size, mtime: g.stat.mtime, seen: true}
+	r.pos.Head = g.head.print
+	in.known[r.key] = r
+	log := in.follow.log.With("path", printable(g.trail.path))
+	switch out {
+	case finished:
+		log.Info("rotated log read to its end", "bytes", r.pos.Offset)
+	case truncated, broken:
+		r.size = -1 // it is no longer what the path leads to
+		in.globbed = time.Time{}
+		r.lost, r.unread = time.Now(), max(g.size.Load()-r.pos.Offset, 0)
+		g.trail.truncation(out == truncated)
+		log.Info("log was cut off and written anew", "read", r.pos.Offset, "unread_at_least", r.unread)
+	}
+}
+
+// problem says that a path cannot be read, and why, but not often.
+func (in *fileInput) problem(path string, err error) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	text := words(err)
+	k := path + "\x00" + text
+	if last, ok := in.problems[k]; ok && time.Since(last) < repeatAfter {
+		return
+	}
+	if len(in.problems) >= maxProblems {
+		clear(in.problems)
+	}
+	in.problems[k] = time.Now()
+	in.follow.log.Warn("log cannot be read; trying again", "path", printable(path), "error", printable(text))
+}
+
+// printable returns a path, or an error's words, as they can be shown anywhere.
+func printable(s string) slog.Value {
+	const most = 1024
+	var b []byte
+	for len(s) > excerptSize && len(b) < most {
+		b = append(b, escapeASCII(s[:excerptSize])...)
+		s = s[excerptSize:]
+	}
+	return slog.StringValue(string(append(b, escapeASCII(s)...)))
+}
+
+// escapeASCII escapes what is not plain ASCII.
+func escapeASCII(s string) []byte {
+	var b []byte
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c >= 0x7f || c == '\\' {
+			const hex = "0123456789abcdef"
+			b = append(b, '\\', 'x', hex[c>>4], hex[c&15])
+		} else {
+			b = append(b, c)
+		}
+	}
+	return b
+}
+
+// lastBreak returns the offset behind the last line break of a file.
+func lastBreak(f *os.File, size int64) (int64, error) {
+	buf := make([]byte, followBlock)
+	for end := size; end > 0; {
+		start := max(end-int64(len(buf)), 0)
+		n, err := f.ReadAt(buf[:end-start], start)
+		if err != nil && int64(n) < end-start {
+			if errors.Is(err, syscall.EIO) {
+				return 0, err
+			}
+			return 0, nil
+		}
+		if i := slices.Index(reversed(buf[:n]), '\n'); i >= 0 {
+			return end - int64(i), nil
+		}
+		end = start
+	}
+	return 0, nil
+}
+
+func reversed(b []byte) []byte {
+	slices.Reverse(b)
+	return b
+}
