@@ -125,11 +125,17 @@ func NewShard(i, n int, cfg Config) *Shard {
 	if !cfg.Off["scan"] {
 		s.add(scan.New(cfg.Scan, n), state.KindScanSource, state.KindScanTarget, state.KindScanLight)
 	}
+	timers, tunnels := beacon.New(cfg.Beacon, n), dnstunnel.New(cfg.DNSTunnel, n)
 	if !cfg.Off["beacon"] {
-		s.add(beacon.New(cfg.Beacon, n), state.KindPair, state.KindBeacon)
+		s.add(timers, state.KindPair, state.KindBeacon)
 	}
 	if !cfg.Off["dns_tunnel"] {
-		s.add(dnstunnel.New(cfg.DNSTunnel, n), state.KindTunnel)
+		s.add(tunnels, state.KindTunnel)
+	}
+	if !cfg.Off["beacon"] && !cfg.Off["dns_tunnel"] {
+		// Both own the originators of questions: one tunnel is one finding.
+		timers.Beside(tunnels)
+		tunnels.Beside(timers)
 	}
 	if !cfg.Off["long_connection"] {
 		s.add(longconn.New(cfg.Long, n), state.KindLong)

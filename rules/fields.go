@@ -166,6 +166,7 @@ var detectors = map[string]map[string]field{
 
 		"time_to_detect_seconds": {kind: number},
 		"queries_at_detection":   {kind: number},
+		"period_seconds":         {kind: number}, // of the timer on which the questions come; 0: none was found
 
 		"resolver": {kind: address}, // that is asked, if it is one
 		"direct":   {kind: truth},   // a server outside is asked, and about this domain only

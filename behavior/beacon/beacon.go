@@ -58,9 +58,18 @@ const (
 
 func (b basis) String() string { return [...]string{"address", "name", "dns"}[b%3] }
 
+// Tunnels knows of hosts that carry data in the names they ask for.
+type Tunnels interface {
+	// Timer says that the questions of the record's originator about its domain come on
+	// a timer. It reports whether a tunnel through the domain is told, or was within the
+	// last day: then the timer is evidence there, and no finding of its own.
+	Timer(ev *event.Event, r *tempo.Result) bool
+}
+
 // Detector finds beacons among the pairs whose originator its shard owns.
 type Detector struct {
 	cfg     Config
+	tunnels Tunnels // nil: nobody looks for them
 	pairs   *table
 	tracks  []*track // nil: free
 	free    []int32
@@ -79,6 +88,9 @@ type Detector struct {
 func New(cfg Config, shards int) *Detector {
 	return &Detector{cfg: cfg, pairs: newTable(max(cfg.MaxPairs/shards, fewestSlots)), most: max(cfg.MaxTracks/shards, 64)}
 }
+
+// Beside makes the detector leave to t what t tells.
+func (d *Detector) Beside(t Tunnels) { d.tunnels = t }
 
 // Track makes the detector remember what changes, for Cut.
 func (d *Detector) Track() { d.tracking = true }
@@ -350,7 +362,7 @@ func (d *Detector) look(t *track, ev *event.Event, dst []event.Observation) []ev
 	}
 	r := tempo.Evaluate(&t.Track)
 	t.Looked(&r)
-	if r.Score < d.cfg.MinTiming || t.cached(&r) {
+	if r.Score < d.cfg.MinTiming || t.cached(&r) || t.basis == byQuery && d.tunnels != nil && d.tunnels.Timer(ev, &r) {
 		t.positive = 0
 		return dst
 	}
@@ -394,6 +406,12 @@ func (d *Detector) close(t *track, dst []event.Observation) []event.Observation 
 	}
 	e.revision++
 	dst = append(dst, t.observation(false, d.cfg.Without))
+	d.end(t)
+	return dst
+}
+
+// end forgets the open episode of a track.
+func (d *Detector) end(t *track) {
 	t.episode, t.samples = nil, nil
 	t.positive = 0
 	for i, o := range d.open {
@@ -404,7 +422,19 @@ func (d *Detector) close(t *track, dst []event.Observation) []event.Observation 
 		}
 	}
 	d.touch(t)
-	return dst
+}
+
+// Yield gives up the beacon that is told of the record's originator and domain, and
+// returns its episode with what was found: whoever asks goes on with it. It returns nil
+// if none is told.
+func (d *Detector) Yield(ev *event.Event) (episode string, revision int, r *tempo.Result) {
+	t := d.trackOf(queryKey(ev))
+	if t == nil || t.episode == nil {
+		return "", 0, nil
+	}
+	e := t.episode
+	d.end(t)
+	return e.id, e.revision, &e.result
 }
 
 // touch puts a track into the next cut.

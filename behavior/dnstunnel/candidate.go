@@ -321,6 +321,7 @@ type candidate struct {
 	decayed     int64  // hour to which recent and chars are decayed
 	longest     uint16 // label
 	lastAnswer  uint32 // which question the last answer was to
+	told        int64  // when its last episode ended; 0: there was none
 	slots       [numSlots]slot
 	next        uint8 // slot
 	episode     *episode

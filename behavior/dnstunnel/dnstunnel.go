@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"tidewatch/behavior/state"
+	"tidewatch/behavior/tempo"
 	"tidewatch/event"
 )
 
@@ -57,10 +58,18 @@ const (
 	maxHot = 32
 )
 
+// Timers knows of hosts that ask for names of a domain on a timer.
+type Timers interface {
+	// Yield gives up what is told of a timer of the record's originator and domain, and
+	// returns its episode with what was found; nil if nothing is told.
+	Yield(ev *event.Event) (episode string, revision int, r *tempo.Result)
+}
+
 // Detector finds tunnels.
 type Detector struct {
 	cfg           Config
 	accept        float64 // log-odds
+	timers        Timers  // nil: nobody looks for them
 	hosts         map[uint64]*host
 	candidates    int // of all hosts
 	open          []*candidate
@@ -82,6 +91,29 @@ func New(cfg Config, shards int) *Detector {
 		cfg: cfg, accept: math.Log(cfg.MinScore / (1 - cfg.MinScore)), hosts: map[uint64]*host{},
 		maxHosts: max(cfg.MaxHosts/shards, 16), maxCandidates: max(cfg.MaxCandidates/shards, 16),
 	}
+}
+
+// Beside makes the detector take over what t tells of a domain that is a tunnel.
+func (d *Detector) Beside(t Timers) { d.timers = t }
+
+// Timer takes note that the questions of the record's originator about its domain come
+// on a timer. It reports whether a tunnel through the domain is told, or was within the
+// last day.
+func (d *Detector) Timer(ev *event.Event, r *tempo.Result) bool {
+	h := d.hosts[ev.Orig.Hash]
+	if h == nil || ev.DNS == nil || !d.name.read(ev.DNS.Query, ev.Far()) {
+		return false
+	}
+	c := h.candidate(d.name.key)
+	if c == nil {
+		return false
+	}
+	if c.episode != nil {
+		c.episode.timer = timerOf(r)
+		d.touchCandidate(c)
+		return true
+	}
+	return c.told != 0 && apart(ev.Time, c.told) < day
 }
 
 // Track makes the detector remember what changes, for Cut.

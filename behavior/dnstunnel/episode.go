@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"tidewatch/behavior/phrase"
+	"tidewatch/behavior/tempo"
 	"tidewatch/event"
 )
 
@@ -41,6 +42,22 @@ type episode struct {
 	proto     event.Proto
 	server    netip.Addr // that is asked; not valid if there are several
 	outside   bool       // the server is
+	timer     timer      // on which the questions come
+}
+
+// timer is what is known of the times of a tunnel's questions.
+type timer struct {
+	period  float64 // seconds; 0: no timer was found
+	jitter  float64 // share of the period
+	logOdds float64 // nats, against processes without a timer
+}
+
+func timerOf(r *tempo.Result) timer { return timer{r.Period, r.Jitter, r.LogOdds} }
+
+// evidence says that the questions come on a timer. It weighs nothing: much that asks
+// DNS does so on a timer.
+func (t timer) evidence() event.Evidence {
+	return say("timer", t.period, 0, "seconds", 0, "the questions come every %s (jitter %.0f %%): a timer explains their times e^%.0f times better than chance", phrase.Span(int64(t.period*1e9)), 100*t.jitter, t.logOdds)
 }
 
 // openEpisode says that a candidate is a tunnel.
@@ -51,6 +68,12 @@ func (d *Detector) openEpisode(c *candidate, ev *event.Event, m *measures, stren
 		proto: ev.Proto, server: ev.Resp.Addr, outside: ev.Resp.Scope == event.ScopeExternal,
 	}
 	e.id = episodeID(c.host.Hash(), c.key, e.start)
+	if d.timers != nil {
+		// What was told as a timer turns out to be a tunnel: it stays one finding.
+		if id, revision, r := d.timers.Yield(ev); r != nil {
+			e.id, e.revision, e.timer = id, revision+1, timerOf(r)
+		}
+	}
 	for i := range numSlots {
 		s := &c.slots[(int(c.next)+i)%numSlots]
 		if s.time == 0 {
@@ -134,6 +157,7 @@ func (e *episode) add(c *candidate, ev *event.Event, m *measures, strength float
 func (d *Detector) close(c *candidate, dst []event.Observation) []event.Observation {
 	c.episode.revision++
 	dst = append(dst, c.observation(d, false))
+	c.told = c.episode.last
 	c.episode = nil
 	c.reset()
 	if i := slices.Index(d.open, c); i >= 0 {
@@ -179,6 +203,9 @@ func (c *candidate) observation(d *Detector, open bool) event.Observation {
 	}
 	if !open {
 		o.Time = e.last
+	}
+	if e.timer.period > 0 {
+		o.Evidence = append(o.Evidence, e.timer.evidence())
 	}
 	if e.server.IsValid() {
 		o.Related = append(o.Related, e.server)
@@ -228,6 +255,7 @@ func (c *candidate) features() []event.Feature {
 		event.Number("duration_seconds", math.Round(float64(e.last-e.start)/1e6)/1e3),
 		event.Number("time_to_detect_seconds", math.Round(float64(e.detected-e.start)/1e6)/1e3),
 		event.Number("queries_at_detection", e.found),
+		event.Number("period_seconds", phrase.Round2(e.timer.period)),
 		event.List("examples", slices.Clone(e.examples)),
 	}
 }

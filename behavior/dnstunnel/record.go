@@ -10,7 +10,7 @@ import (
 )
 
 // version is the first byte of each stored record.
-const version = 1
+const version = 2
 
 // keyTail is how much longer the key of a candidate is than that of its host: it ends
 // with the domain's key.
@@ -146,6 +146,7 @@ func writeCandidate(w *state.Writer, c *candidate) {
 	for _, n := range c.chars {
 		w.F64(n)
 	}
+	w.I64(c.told)
 	w.I64(c.decayed)
 	w.U16(c.longest)
 	w.U32(c.lastAnswer)
@@ -184,6 +185,7 @@ func readCandidate(r *state.Reader, c *candidate) {
 	for i := range c.chars {
 		c.chars[i] = count(r)
 	}
+	c.told = r.I64()
 	c.decayed, c.longest, c.lastAnswer, c.next = r.I64(), r.U16(), r.U32(), r.U8()
 	if c.next >= numSlots || c.decayed > math.MaxInt64/hour || c.decayed < math.MinInt64/hour {
 		r.Err = state.ErrRecord
@@ -226,6 +228,9 @@ func writeEpisode(w *state.Writer, e *episode) {
 	w.U8(byte(e.proto))
 	w.Addr(e.server)
 	w.Bool(e.outside)
+	w.F64(e.timer.period)
+	w.F64(e.timer.jitter)
+	w.F64(e.timer.logOdds)
 }
 
 func readEpisode(r *state.Reader) *episode {
@@ -251,6 +256,7 @@ func readEpisode(r *state.Reader) *episode {
 		e.sensors[i] = r.Bool()
 	}
 	e.proto, e.server, e.outside = event.Proto(r.U8()), r.Addr(), r.Bool()
+	e.timer = timer{r.F64(), r.F64(), r.F64()}
 	return e
 }
 
