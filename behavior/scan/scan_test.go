@@ -560,6 +560,38 @@ func TestFlood(t *testing.T) {
 	}
 }
 
+// What a flood of invented sources leaves in the store is bounded as well.
+func TestFloodInStore(t *testing.T) {
+	s, stored := New(DefaultConfig(), 1), map[string]bool{}
+	s.Track()
+	ev := &event.Event{
+		Kind: event.KindConn, Proto: event.ProtoTCP, Outcome: event.OutcomeSilent, Time: int64(1795140000e9),
+		Resp: event.Host{Addr: netip.MustParseAddr("10.0.0.80"), Port: 80},
+	}
+	z := enrich.NewZones(nil)
+	for i := range 5 * lightSize {
+		ev.Orig.Addr = netip.AddrFrom4([4]byte{198, 18 + byte(i>>24), byte(i >> 8), byte(i)})
+		ev.Orig.Port = uint16(i)
+		ev.VLAN = uint16(i >> 16)
+		ev.Time += 1e5
+		z.Enrich(ev)
+		s.Observe(ev, true, true, nil)
+		if i%10_000 != 0 {
+			continue
+		}
+		for _, r := range s.Cut() {
+			if len(r.Value) == 0 {
+				delete(stored, string(r.Key))
+			} else {
+				stored[string(r.Key)] = true
+			}
+		}
+		if len(stored) > 2*lightSize+10 {
+			t.Fatalf("%d records are stored after %d sources", len(stored), i)
+		}
+	}
+}
+
 func TestObserveDoesNotAllocate(t *testing.T) {
 	r := newRows()
 	for i := range 40 {

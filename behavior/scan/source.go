@@ -68,6 +68,9 @@ func (d *Detector) admit(ev *event.Event, c *contact) *source {
 			if d.light == nil {
 				d.light = make(map[uint64]contact)
 			}
+			for k := range d.light {
+				d.touchLight(k) // it is forgotten, in the store too
+			}
 			clear(d.light)
 		}
 		d.light[key] = *c

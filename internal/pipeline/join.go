@@ -147,6 +147,9 @@ func (j *Joiner) put(key joinKey, start int64) {
 		if j.now == nil {
 			j.now = make(map[joinKey]joinEntry)
 		}
+		for k := range j.now {
+			j.touch(k) // it is forgotten, in the store too
+		}
 		clear(j.now)
 	}
 }
@@ -163,9 +166,8 @@ func (j *Joiner) Joined() uint64 { return j.joined }
 // Track makes the Joiner remember what changes, for Cut.
 func (j *Joiner) Track() { j.tracking = true }
 
-// Cut returns the connections that changed since the last Cut. A connection that
-// the Joiner forgot for lack of room stays in the store until it is restored,
-// where it does no harm: its start is long past.
+// Cut returns the connections that changed since the last Cut, and those that were
+// forgotten.
 func (j *Joiner) Cut() []behavior.Record {
 	rs := make([]behavior.Record, 0, len(j.fresh))
 	for _, k := range j.fresh {

@@ -92,3 +92,23 @@ func TestJoinerIsBounded(t *testing.T) {
 		t.Errorf("%d connections are kept, want at most %d", n, 2*joinSize)
 	}
 }
+
+// What a Joiner forgets is removed from the store.
+func TestJoinerForgetsInStore(t *testing.T) {
+	var j Joiner
+	j.Track()
+	var m Memory
+	e := conn(event.SensorZeek, 0, "10.0.0.1:40000", "192.0.2.1:443")
+	for i := range 5 * joinSize {
+		e.ConnHash = uint64(i)
+		j.Join([]*event.Event{e})
+		if i%(joinSize/3) == 0 {
+			if err := m.Commit(t.Context(), &state.Checkpoint{Changed: [state.NumSections][]state.Record{state.Joined: j.Cut()}}); err != nil {
+				t.Fatal(err)
+			}
+			if n := len(m.Sections[state.Joined]); n > 2*joinSize {
+				t.Fatalf("%d connections are stored, want at most %d", n, 2*joinSize)
+			}
+		}
+	}
+}

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"fmt"
 	"maps"
 
 	"tidewatch/behavior/state"
@@ -15,8 +16,14 @@ type Memory struct {
 	Sections [state.NumSections]map[string][]byte
 }
 
-// Commit applies c. It cannot fail.
-func (m *Memory) Commit(_ context.Context, c *state.Checkpoint) error {
+// Commit applies c. It fails if ctx has ended, or the epoch is older than the last.
+func (m *Memory) Commit(ctx context.Context, c *state.Checkpoint) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if c.Epoch < m.Epoch {
+		return fmt.Errorf("epoch %d comes after %d", c.Epoch, m.Epoch)
+	}
 	m.Epoch = c.Epoch
 	for s, rs := range c.Changed {
 		if m.Sections[s] == nil {
@@ -31,6 +38,18 @@ func (m *Memory) Commit(_ context.Context, c *state.Checkpoint) error {
 		}
 	}
 	return nil
+}
+
+// Load gives f each record, in no order, and returns the epoch.
+func (m *Memory) Load(ctx context.Context, f func(state.Section, state.Record) error) (epoch uint64, err error) {
+	for s, rs := range m.Sections {
+		for k, v := range rs {
+			if err := f(state.Section(s), state.Record{Key: []byte(k), Value: v}); err != nil {
+				return 0, err
+			}
+		}
+	}
+	return m.Epoch, ctx.Err()
 }
 
 // Clone returns a copy that shares no map with m.

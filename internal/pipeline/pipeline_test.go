@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -19,6 +20,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"tidewatch/behavior"
+	"tidewatch/behavior/disk"
 	"tidewatch/behavior/state"
 	"tidewatch/enrich"
 	"tidewatch/event"
@@ -133,16 +135,17 @@ func (t *tally) Cut() (rs []behavior.Record) {
 	return rs
 }
 
-func (t *tally) Restore(r behavior.Record) {
+func (t *tally) Restore(r behavior.Record) error {
 	a, _ := netip.AddrFromSlice(r.Key)
 	if behavior.Owner(event.HashAddr(a, 0, 0), t.n) != t.i {
-		return
+		return nil
 	}
 	t.count[a] = binary.LittleEndian.Uint64(r.Value)
 	for v := r.Value[8:]; len(v) > 0; v = v[4:] {
 		p, _ := netip.AddrFromSlice(v[:4])
 		t.peers[a] = append(t.peers[a], p)
 	}
+	return nil
 }
 
 // every says each observation is a finding.
@@ -179,9 +182,16 @@ func (q *quota) Cut() (rs []behavior.Record) {
 	return rs
 }
 
+func (q *quota) Restore(r behavior.Record) error {
+	a, _ := netip.AddrFromSlice(r.Key)
+	q.said[a] = r.Value[0]
+	return nil
+}
+
 // world is what survives a crash: the store and what the sink accepted.
 type world struct {
 	pipeline.Memory
+	disk      *disk.Store // beside the Memory; nil: that alone
 	delivered map[string]int
 	dead      chan struct{} // closed at the crash
 	steps     int
@@ -241,33 +251,48 @@ func (s store) Commit(ctx context.Context, c *state.Checkpoint) error {
 	if err := s.step(s.lock); err != nil {
 		return err
 	}
+	if s.disk != nil {
+		if err := s.disk.Commit(ctx, c); err != nil {
+			return err
+		}
+	}
 	return s.Memory.Commit(ctx, c)
 }
 
 func (w *world) pipeline(logs []string, shards int, interval time.Duration) *pipeline.Pipeline {
 	w.dead, w.steps = make(chan struct{}), 0
 	lock := make(chan struct{}, 1)
-	q := newQuota()
-	for k, v := range w.Sections[state.Suppression] {
-		a, _ := netip.AddrFromSlice([]byte(k))
-		q.said[a] = v[0]
-	}
 	p := &pipeline.Pipeline{
-		Rules: every{}, Suppression: q,
+		Rules: every{}, Suppression: newQuota(),
 		Sink: sink{w, lock}, Store: store{w, lock},
-		Epoch: w.Epoch, Interval: interval, Grace: 10 * time.Second, Length: 64,
-	}
-	for i, l := range logs {
-		p.Sources = append(p.Sources, newLog(i, l, w.position(i)))
+		Interval: interval, Grace: 10 * time.Second, Length: 64,
 	}
 	for i := range shards {
-		s := newTally(i, shards)
-		for _, r := range w.Records(state.Entities) {
-			s.Restore(r)
-		}
-		p.Shards = append(p.Shards, s)
+		p.Shards = append(p.Shards, newTally(i, shards))
 	}
+	w.restore(p, logs)
 	return p
+}
+
+// restore brings p to where the world is, and gives it its sources.
+func (w *world) restore(p *pipeline.Pipeline, logs []string) {
+	from := pipeline.Saved(&w.Memory)
+	if w.disk != nil {
+		from = w.disk
+	}
+	positions, err := p.Restore(context.Background(), from)
+	if err != nil {
+		panic(err)
+	}
+	at := make([]int64, len(logs))
+	for _, pos := range positions {
+		i, _ := strconv.Atoi(pos.Key)
+		at[i] = int64(binary.LittleEndian.Uint64(pos.Value))
+	}
+	p.Sources = nil
+	for i, l := range logs {
+		p.Sources = append(p.Sources, newLog(i, l, at[i]))
+	}
 }
 
 // makeLogs writes n logs with originators of their own, so that the order of one

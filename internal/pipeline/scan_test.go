@@ -44,34 +44,16 @@ func (w *world) scanPipeline(t *testing.T, set *rules.Set, logs []string, shards
 	t.Helper()
 	p := w.pipeline(logs, 0, interval)
 	p.Rules, p.Finish = set, true
-	s := rules.NewSuppression(set)
-	for _, rec := range w.Records(state.Suppression) {
-		if err := s.Restore(rec); err != nil {
-			t.Fatal(err)
-		}
-	}
-	p.Suppression = s
-	known := population.New(population.DefaultConfig())
-	for _, rec := range w.Records(state.Population) {
-		if err := known.Restore(rec); err != nil {
-			t.Fatal(err)
-		}
-	}
+	p.Suppression = rules.NewSuppression(set)
 	if len(logs) == 1 {
 		// What is known of all hosts together depends on the order of their records,
 		// which is not defined between sources.
-		p.Population = known
+		p.Population = population.New(population.DefaultConfig())
 	}
 	for i := range shards {
-		s := behavior.NewShard(i, shards, set.Config())
-		s.Track()
-		for _, rec := range w.Records(state.Entities) {
-			if err := s.Restore(rec); err != nil {
-				t.Fatal(err)
-			}
-		}
-		p.Shards = append(p.Shards, s)
+		p.Shards = append(p.Shards, behavior.NewShard(i, shards, set.Config()))
 	}
+	w.restore(p, logs)
 	return p
 }
 
