@@ -17,6 +17,18 @@ import (
 // ecsVersion is the version of the Elastic Common Schema that documents follow.
 const ecsVersion = "8.17.0"
 
+// TimeLayout is how documents write times, in UTC: always 27 bytes.
+const TimeLayout = "2006-01-02T15:04:05.000000Z"
+
+// Encoder writes documents. It keeps the memory that it needs from one to the next,
+// and is used by one goroutine. The zero Encoder is ready.
+type Encoder struct{ w object }
+
+// Finding appends the ECS document of a finding to dst: see AppendDocument.
+func (e *Encoder) Finding(dst []byte, f *event.Finding, ingested int64) []byte {
+	return AppendDocument(dst, f, ingested)
+}
+
 // AppendDocument appends the ECS document of a finding to dst: one JSON object
 // without a line break. ingested, in Unix nanoseconds, becomes event.ingested; 0
 // leaves it out. Any bytes in the finding give valid JSON: what is not UTF-8
@@ -239,7 +251,7 @@ func (w *object) key(name string) {
 		w.b = append(w.b, ',')
 	}
 	if name != "" {
-		w.b = append(appendString(w.b, name), ':')
+		w.b = append(AppendString(w.b, name), ':')
 	}
 }
 
@@ -275,7 +287,7 @@ func (w *object) finish(brace byte) *object {
 func (w *object) text(name, v string) *object {
 	if v != "" {
 		w.key(name)
-		w.b = appendString(w.b, v)
+		w.b = AppendString(w.b, v)
 	}
 	return w
 }
@@ -287,7 +299,7 @@ func (w *object) texts(name string, vs []string) *object {
 	w.list(name)
 	for _, v := range vs {
 		w.key("")
-		w.b = appendString(w.b, v)
+		w.b = AppendString(w.b, v)
 	}
 	return w.end()
 }
@@ -330,9 +342,9 @@ func (w *object) time(name string, ns int64) *object {
 
 const hexDigits = "0123456789abcdef"
 
-// appendString appends s as a JSON string. What a terminal would not show, it
+// AppendString appends s as a JSON string. What a terminal would not show, it
 // writes as \u escapes: documents go to terminals too.
-func appendString(b []byte, s string) []byte {
+func AppendString(b []byte, s string) []byte {
 	b = append(b, '"')
 	for i := 0; i < len(s); {
 		c := s[i]

@@ -231,7 +231,7 @@ func TestHostileDocument(t *testing.T) {
 func FuzzString(f *testing.F) {
 	f.Add("a\"b\\c\x00\xff\u2028\u009b\U000e0041\U0001f600")
 	f.Fuzz(func(t *testing.T, s string) {
-		b := appendString(nil, s)
+		b := AppendString(nil, s)
 		var back string
 		if err := json.Unmarshal(b, &back); err != nil {
 			t.Fatalf("%q: %v", b, err)

@@ -36,6 +36,8 @@ type Search struct {
 	User, Password, CA string
 
 	Process *Process // nil for a server that was there already
+
+	tool func(name string, args ...string) *exec.Cmd // of a server that asks for passwords
 }
 
 // Elasticsearch returns the server that the tests of a package share, without
@@ -101,6 +103,22 @@ var errMissing = errors.New("a server is not installed")
 func (s *Search) close() {
 	s.Process.Stop()
 	_ = os.RemoveAll(filepath.Dir(s.Process.Log))
+}
+
+// AddUser adds a user with a role, in the server's files: it knows them some seconds
+// later. If the role is not one that is built in, JSON says what it may do.
+func (s *Search) AddUser(name, password, role, JSON string) error {
+	if JSON != "" {
+		roles := filepath.Join(filepath.Dir(s.Process.Log), "config", "roles.yml")
+		if err := os.WriteFile(roles, []byte(role+": "+JSON+"\n"), 0o644); err != nil { // JSON is YAML
+			return err
+		}
+	}
+	out, err := s.tool("elasticsearch-users", "useradd", name, "-p", password, "-r", role).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("elasticsearch-users: %w: %s", err, out)
+	}
+	return nil
 }
 
 // Client returns a client that trusts the server's certificate.
@@ -206,9 +224,9 @@ func startElasticsearch(secure bool, settings []string) (*Search, error) {
 	}
 	if secure {
 		s.User, s.Password, s.CA = "tester", "swordfish-7", filepath.Join(config, "certs", "http_ca.crt")
-		out, err := program("elasticsearch-users", "useradd", s.User, "-p", s.Password, "-r", "superuser").CombinedOutput()
-		if err != nil {
-			return nil, fmt.Errorf("elasticsearch-users: %w: %s", err, out)
+		s.tool = program
+		if err := s.AddUser(s.User, s.Password, "superuser", ""); err != nil {
+			return nil, err
 		}
 	}
 	return s, s.Process.Start()

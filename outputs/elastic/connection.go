@@ -1,0 +1,216 @@
+package elastic
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/elastic/elastic-transport-go/v8/elastictransport"
+	"github.com/elastic/go-elasticsearch/v8/esapi"
+
+	"tidewatch/outputs"
+)
+
+// connection speaks to the nodes of one cluster. It may be used concurrently.
+type connection struct {
+	nodes   *elastictransport.Client
+	flavor  string
+	timeout time.Duration
+	// known says that the servers have been recognised as what they should be.
+	known atomic.Bool
+}
+
+// ErrForeign says that a server is not what the configuration says it is.
+var ErrForeign = errors.New("not the server that was asked for")
+
+// connect prepares a connection; nothing is sent yet.
+func connect(cfg *Config) (*connection, error) {
+	transport, err := newTransport(cfg)
+	if err != nil {
+		return nil, err
+	}
+	var urls []*url.URL
+	for _, a := range cfg.Addresses {
+		u, err := address(a)
+		if err != nil {
+			return nil, err
+		}
+		urls = append(urls, u)
+	}
+	nodes, err := elastictransport.New(elastictransport.Config{
+		UserAgent:    "tidewatch",
+		URLs:         urls,
+		Username:     cfg.Username,
+		Password:     cfg.Password.Reveal(),
+		APIKey:       cfg.APIKey.Reveal(),
+		ServiceToken: cfg.ServiceToken.Reveal(),
+		Transport:    transport,
+		DisableRetry: true, // what is tried again, and when, is decided here
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &connection{nodes: nodes, flavor: cfg.Flavor, timeout: time.Duration(cfg.Timeout)}, nil
+}
+
+// newTransport returns one of our own: the library's takes neither time limits nor a
+// proxy for connections whose fingerprint it checks.
+func newTransport(cfg *Config) (*http.Transport, error) {
+	t := &http.Transport{
+		DialContext:           (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+		TLSHandshakeTimeout:   10 * time.Second,
+		ResponseHeaderTimeout: time.Duration(cfg.Timeout),
+		MaxIdleConnsPerHost:   cfg.Requests + 1,
+		IdleConnTimeout:       90 * time.Second,
+		TLSClientConfig:       &tls.Config{MinVersion: tls.VersionTLS12},
+		DisableCompression:    true,
+	}
+	switch cfg.Proxy {
+	case "":
+		t.Proxy = http.ProxyFromEnvironment
+	case "none":
+	default:
+		u, err := address(cfg.Proxy)
+		if err != nil {
+			return nil, err
+		}
+		t.Proxy = http.ProxyURL(u)
+	}
+	if cfg.CAFile != "" {
+		pem, err := os.ReadFile(cfg.CAFile)
+		if err != nil {
+			return nil, err
+		}
+		t.TLSClientConfig.RootCAs = x509.NewCertPool()
+		if !t.TLSClientConfig.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("%s holds no certificate", cfg.CAFile)
+		}
+	}
+	if cfg.CAFingerprint != "" {
+		sum, err := fingerprint(cfg.CAFingerprint)
+		if err != nil {
+			return nil, err
+		}
+		pin(t.TLSClientConfig, sum)
+	}
+	return t, nil
+}
+
+// pin accepts exactly the servers whose own certificate has the fingerprint, or whose
+// chain leads to one that has it. The name in the server's certificate is not looked
+// at: whoever holds the key of a pinned certificate is meant.
+func pin(c *tls.Config, sum [32]byte) {
+	c.InsecureSkipVerify = true // VerifyConnection does it
+	c.VerifyConnection = func(s tls.ConnectionState) error {
+		for i, cert := range s.PeerCertificates {
+			if sha256.Sum256(cert.Raw) != sum {
+				continue
+			}
+			if i == 0 {
+				return nil
+			}
+			// An authority: presenting its certificate proves nothing, its
+			// signature does.
+			roots, between := x509.NewCertPool(), x509.NewCertPool()
+			roots.AddCert(cert)
+			for _, c := range s.PeerCertificates[1:i] {
+				between.AddCert(c)
+			}
+			_, err := s.PeerCertificates[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: between})
+			return err
+		}
+		return errors.New("the server presents no certificate with the fingerprint of ca_fingerprint")
+	}
+}
+
+// reply is a whole answer.
+type reply struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+// do sends one request and reads its answer, up to limit bytes. The error says that
+// there is none, or that it does not come from the server that is meant.
+func (c *connection) do(ctx context.Context, req esapi.Request, limit int64) (*reply, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	res, err := req.Do(ctx, c.nodes)
+	if err != nil {
+		return nil, fmt.Errorf("no answer: %w", err)
+	}
+	if res.Body == nil { // of a HEAD request
+		res.Body = http.NoBody
+	}
+	defer res.Body.Close()
+	r := &reply{status: res.StatusCode, header: res.Header}
+	if r.body, err = io.ReadAll(io.LimitReader(res.Body, limit+1)); err != nil {
+		return nil, fmt.Errorf("half an answer: %w", err)
+	}
+	if int64(len(r.body)) > limit {
+		return nil, fmt.Errorf("an answer of more than %d bytes", limit)
+	}
+	return r, c.recognise(r)
+}
+
+// recognise checks who has answered. What a proxy says in place of a server that is
+// down proves nothing; nor does Elasticsearch itself say who it is to those whom it does
+// not know.
+func (c *connection) recognise(r *reply) error {
+	if r.evasive() {
+		return nil
+	}
+	is := r.header.Get("X-Elastic-Product") == "Elasticsearch"
+	switch {
+	case c.flavor == Elasticsearch && !is:
+		return fmt.Errorf(`%w: the server is not Elasticsearch, or something between strips the header X-Elastic-Product; for OpenSearch set flavor = "opensearch"`, ErrForeign)
+	case c.flavor == OpenSearch && is:
+		return fmt.Errorf(`%w: the server is Elasticsearch: set flavor = "elasticsearch"`, ErrForeign)
+	}
+	return nil
+}
+
+// evasive reports whether an answer does not say who has answered.
+func (r *reply) evasive() bool {
+	return transient(r.status) || r.status == http.StatusUnauthorized || r.status == http.StatusForbidden
+}
+
+// transient reports whether a status says that it is worth to try the same again.
+func transient(status int) bool {
+	return status == http.StatusTooManyRequests || status >= 500
+}
+
+// said returns what an answer says of an error, in one line that is safe to print.
+func (r *reply) said() string {
+	var e struct {
+		Error struct {
+			Type   string
+			Reason string
+		}
+	}
+	text := ""
+	if err := unmarshal(r.body, &e); err == nil {
+		text = e.Error.Reason
+	}
+	if text == "" {
+		text = string(r.body)
+	}
+	return fmt.Sprintf("status %d: %s", r.status, outputs.Printable(shorten(text, 300)))
+}
+
+func shorten(s string, n int) string {
+	if len(s) > n {
+		return s[:n] + "…"
+	}
+	return s
+}
