@@ -22,7 +22,13 @@ const TimeLayout = "2006-01-02T15:04:05.000000Z"
 
 // Encoder writes documents. It keeps the memory that it needs from one to the next,
 // and is used by one goroutine. The zero Encoder is ready.
-type Encoder struct{ w object }
+type Encoder struct {
+	w object
+	// what the document names, for related.*
+	ips    []netip.Addr
+	hosts  []string
+	hashes []string
+}
 
 // Finding appends the ECS document of a finding to dst: see AppendDocument.
 func (e *Encoder) Finding(dst []byte, f *event.Finding, ingested int64) []byte {

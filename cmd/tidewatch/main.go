@@ -66,7 +66,7 @@ func run(args []string, t terminal) int {
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return exit{exitUsage, fmt.Errorf("%w\nsee '%s --help'", err, c.CommandPath())}
 	})
-	root.AddCommand(analyzeCommand(t), evalCommand(t), versionCommand(t))
+	root.AddCommand(analyzeCommand(t), evalCommand(t), setupCommand(t), versionCommand(t))
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return 0

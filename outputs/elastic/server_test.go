@@ -305,6 +305,7 @@ func TestBackPressure(t *testing.T) {
 	for _, s := range realServers {
 		t.Run(s.name, func(t *testing.T) {
 			c := &cluster{s.tight(t), t}
+			began := time.Now()
 			c.setup(Options{Replicas: 0, Shards: 3})
 			const writers, each = 3, 400
 			var all sync.WaitGroup
@@ -335,7 +336,7 @@ func TestBackPressure(t *testing.T) {
 			if got := c.count("logs-tidewatch.finding-default", "*"); got != writers*each {
 				t.Errorf("%d documents, want %d", got, writers*each)
 			}
-			t.Logf("%d documents, %d sent again", writers*each, sum.Retries)
+			t.Logf("%d documents, %d sent again in %v", writers*each, sum.Retries, time.Since(began))
 			if c.CA != "" {
 				t.Run("identity", c.identity)
 			}
