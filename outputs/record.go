@@ -278,7 +278,7 @@ func (e *Encoder) hash(s string) {
 }
 
 func (w *object) networkOf(ev *event.Event) {
-	w.open("network").text("transport", ev.Proto.String())
+	w.open("network").text("transport", transport(ev))
 	protocol := classes[ev.Kind].protocol
 	if ev.Conn != nil && ev.Conn.Service != "" {
 		protocol = ev.Conn.Service
@@ -303,6 +303,18 @@ func (w *object) networkOf(ev *event.Event) {
 		w.open("inner").open("vlan").digits("id", uint64(ev.InnerVLAN)).close().close()
 	}
 	w.close()
+}
+
+// transport is what the record says, and of Zeek's ssl.log, which does not say it, what
+// the version tells.
+func transport(ev *event.Event) string {
+	switch {
+	case ev.Proto != 0 || ev.TLS == nil:
+		return ev.Proto.String()
+	case strings.HasPrefix(ev.TLS.Version, "DTLS") || ev.Kind == event.KindQUIC:
+		return "udp"
+	}
+	return "tcp"
 }
 
 // sum adds what an attacker may have chosen.
