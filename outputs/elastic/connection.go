@@ -47,16 +47,21 @@ func connect(cfg *Config) (*connection, error) {
 		}
 		urls = append(urls, u)
 	}
-	nodes, err := elastictransport.New(elastictransport.Config{
-		UserAgent:    "tidewatch",
-		URLs:         urls,
-		Username:     cfg.Username,
-		Password:     cfg.Password.Reveal(),
-		APIKey:       cfg.APIKey.Reveal(),
-		ServiceToken: cfg.ServiceToken.Reveal(),
-		Transport:    transport,
-		DisableRetry: true, // what is tried again, and when, is decided here
-	})
+	options := []elastictransport.Option{
+		elastictransport.WithUserAgent("tidewatch"),
+		elastictransport.WithURLs(urls...),
+		elastictransport.WithTransport(transport),
+		elastictransport.WithDisableRetry(), // what is tried again, and when, is decided here
+	}
+	switch {
+	case !cfg.APIKey.IsZero():
+		options = append(options, elastictransport.WithAPIKey(cfg.APIKey.Reveal()))
+	case !cfg.ServiceToken.IsZero():
+		options = append(options, elastictransport.WithServiceToken(cfg.ServiceToken.Reveal()))
+	case cfg.Username != "":
+		options = append(options, elastictransport.WithBasicAuth(cfg.Username, cfg.Password.Reveal()))
+	}
+	nodes, err := elastictransport.NewClient(options...)
 	if err != nil {
 		return nil, err
 	}
