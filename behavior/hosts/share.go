@@ -131,6 +131,14 @@ func (h *Host) stored() *Host {
 	return h
 }
 
+// Own is Of without what other sensors know.
+func (t *Table) Own(hash uint64) *Host {
+	if h := t.hosts[hash]; h != nil {
+		return h.stored()
+	}
+	return nil
+}
+
 func (s *Service) stored() *Service {
 	if s.own != nil {
 		return s.own
