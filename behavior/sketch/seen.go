@@ -212,6 +212,25 @@ func (s *Seen) Merge(o *Seen, r Retention) {
 	s.fill(present, past[:min(len(past), items)], items)
 }
 
+// Common returns how many hashes both remember, and how many each does.
+func (s *Seen) Common(o *Seen) (same, inS, inO int) {
+	for _, v := range s.slots {
+		if v == 0 {
+			continue
+		}
+		inS++
+		if has(o.present(), v) || has(o.past(), v) {
+			same++
+		}
+	}
+	for _, v := range o.slots {
+		if v != 0 {
+			inO++
+		}
+	}
+	return same, inS, inO
+}
+
 func union(a, b []uint32) []uint32 {
 	all := append(a, b...)
 	slices.Sort(all)
