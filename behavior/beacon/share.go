@@ -243,7 +243,7 @@ func (d *Detector) share(t *track, add func(view *track), dst []event.Observatio
 	e.revision = 0
 	d.open = append(d.open, t)
 	d.touch(t)
-	return append(dst, t.observation(true))
+	return append(dst, t.observation(true, d.cfg.Without))
 }
 
 // promoteHeard gives a pair a track if with what has come of it there are sessions
