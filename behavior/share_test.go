@@ -21,6 +21,7 @@ func TestMergeAllKinds(t *testing.T) {
 		logs = append(logs, scenario.Load(t, shareddata.Path(t, "labelled/c2/numinon/"+name+".log.gz")))
 	}
 	evs := scenario.Merge(logs...)
+	evs = evs[:min(len(evs), 20_000)]
 	known := population.New(population.DefaultConfig())
 	var shards [2]*Shard
 	var names [2]*population.Population
