@@ -5,6 +5,7 @@ import (
 	"tidewatch/behavior/dnstunnel"
 	"tidewatch/behavior/exfil"
 	"tidewatch/behavior/hosts"
+	"tidewatch/behavior/longconn"
 	"tidewatch/behavior/population"
 	"tidewatch/behavior/scan"
 	"tidewatch/behavior/state"
@@ -39,8 +40,8 @@ var merges = [256]func(a, b Record) (Record, error){
 	state.KindPair: beacon.Merge, state.KindBeacon: beacon.Merge,
 	state.KindUpload: exfil.Merge, state.KindTunnel: dnstunnel.Merge,
 	state.KindHost: hosts.Merge, state.KindService: hosts.Merge,
-	state.KindWatch: watch.Merge,
-	state.KindName:  population.Merge, state.KindDestination: population.Merge, state.KindPopulation: population.Merge,
+	state.KindLong: longconn.Merge, state.KindWatch: watch.Merge,
+	state.KindName: population.Merge, state.KindDestination: population.Merge, state.KindPopulation: population.Merge,
 }
 
 // sharer is a detector whose entities other sensors may know too.
