@@ -87,6 +87,7 @@ var places = map[string]place{
 	"192.0.2.20":   {name: "www.popular.example", rank: 900, hosts: 150},
 	"192.0.2.30":   {hosts: 9, class: event.ClassMeeting},
 	"192.0.2.40":   {name: "speed.example", hosts: 2, class: event.ClassSpeedTest},
+	"192.0.2.60":   {name: "s3.bucket.example", hosts: 1, class: event.ClassBackup},
 }
 
 // row is one connection.
@@ -374,6 +375,26 @@ func TestPlausible(t *testing.T) {
 		t.Fatalf("want two reports with a low score: %+v", obs)
 	}
 	explained(t, &obs[1])
+}
+
+// A bucket that one host alone uses: on the host's first day it may be where its
+// backups go each night, later it is new.
+func TestFirstBackup(t *testing.T) {
+	f := func(what string, at, low, high float64) {
+		t.Helper()
+		l := new(log)
+		l.browse(me, 0, at/3600)
+		for i := range 4 {
+			l.add(at+2*float64(i), 840, me, "192.0.2.60", 443, "tcp", 190_000_000, 60_000)
+		}
+		obs := observe(l.events(t, "json"), 1)
+		if len(obs) != 2 || obs[1].Score < low || obs[1].Score >= high {
+			t.Fatalf("%s: want two reports with a score from %.2f to %.2f: %+v", what, low, high, obs)
+		}
+		explained(t, &obs[1])
+	}
+	f("in the first night", 3*3600, 0.5, 0.7)
+	f("after two days", 50*3600, 0.7, 1)
 }
 
 // What a server gives away is judged by what it always gave: a server of large files

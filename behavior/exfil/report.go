@@ -15,7 +15,7 @@ import (
 // featureNames are what evidence calls the terms.
 var featureNames = [numFeatures]string{
 	"prior", "bytes", "ratio", "payload_size", "destination_age", "first_seen", "prevalence", "popularity", "nameless", "service",
-	"mail", "parallel", "host_past", "habit", "destination_past", "drift", "service_past", "destinations", "quality",
+	"mail", "parallel", "host_past", "habit", "destination_past", "drift", "service_past", "destinations", "quality", "no_past",
 }
 
 // Terms returns the names of all terms but the prior, as Config.Without takes them.
@@ -250,6 +250,8 @@ func (e *episode) sayPast(t term) (unit, text string) {
 	switch t.feature {
 	case hostPast:
 		return "bytes", fmt.Sprintf("the host sent out %s in this hour, where %s are usual", phrase.Bytes(t.observed), phrase.Bytes(max(t.expected, 0)))
+	case noPast:
+		return "hours", "of the host's first day nobody can say whether it sends its backups to this store each night"
 	case habit:
 		return "bytes", fmt.Sprintf("the destination got %s on the last day, and %s on this one", phrase.Bytes(t.expected), phrase.Bytes(t.observed))
 	case destinationPast:

@@ -38,6 +38,7 @@ const (
 	servicePast
 	destinations
 	quality
+	noPast
 	numFeatures
 )
 
@@ -100,6 +101,9 @@ func (d *Detector) judge(v *verdict, h *host, a *account, t *transfer) {
 		v.add(prevalence, math.Round(share*float64(k.Hosts)), float64(k.Hosts), weight)
 	}
 	d.judgeName(v, h, a, t)
+	if b == nil || b.Active() < minHours {
+		judgeWithoutPast(v, a, t)
+	}
 	d.judgeHost(v, b, a, t)
 	d.judgePast(v, b, a)
 	if a.kind == fromOutside {
@@ -244,6 +248,15 @@ func (d *Detector) judgeName(v *verdict, h *host, a *account, t *transfer) {
 var classWeights = map[event.Class]float64{
 	event.ClassTime: -1, event.ClassName: -1, event.ClassLocal: -1.5, event.ClassUpdate: -2, event.ClassTelemetry: -2,
 	event.ClassRevocation: -1.5, event.ClassPush: -1.5, event.ClassMeeting: -4, event.ClassSpeedTest: -5, event.ClassBackup: -1,
+}
+
+// judgeWithoutPast takes what nobody can say yet of a host of which no day is known:
+// whether it sends its backups there each night. What goes to a store that is known
+// for its service counts for less until then.
+func judgeWithoutPast(v *verdict, a *account, t *transfer) {
+	if k := t.ev.Far(); k.Class == event.ClassBackup && k.Rank == 0 && !a.kind.spread() && !a.kind.small() && !t.inbound {
+		v.add(noPast, 0, minHours, -1)
+	}
 }
 
 // minHours is how many active hours of a host must be known for its past to speak.
