@@ -163,8 +163,29 @@ func (l *loader) filter(at value, source string, names *namedFields, except []co
 	for _, t := range c.Terms() {
 		names.addAll(t.Fields)
 		f.Kinds &= uint32(kindsOfTerm(t))
+		if ports := portsOfTerm(t); ports != nil && (f.Ports == nil || len(ports) < len(f.Ports)) {
+			f.Ports = ports
+		}
 	}
 	return f
+}
+
+// portsOfTerm returns the responder's ports for which a term holds that names nothing
+// else, if they are few; nil if the term says nothing of ports.
+func portsOfTerm(t condition.Term[event.Event]) (ports []uint16) {
+	if len(t.Fields) == 0 || slices.ContainsFunc(t.Fields, func(s string) bool { return s != "destination.port" }) {
+		return nil
+	}
+	ports = []uint16{}
+	for p := range 1 << 16 {
+		if t.Holds(&event.Event{Resp: event.Host{Port: uint16(p)}}) {
+			ports = append(ports, uint16(p))
+		}
+	}
+	if len(ports) > 4096 {
+		return nil
+	}
+	return ports
 }
 
 // kindsOfTerm returns the kinds of records for which a term can hold. A term that

@@ -37,7 +37,9 @@ func (k Kind) String() string {
 
 // Filter selects records.
 type Filter struct {
-	Kinds   uint32                     // a bit for each event.Kind that can match
+	Kinds uint32 // a bit for each event.Kind that can match
+	// Ports are the responder's ports that can match; nil: any.
+	Ports   []uint16
 	Matches func(ev *event.Event) bool // nil: all of these kinds
 	// Text is the condition as the rule writes it.
 	Text string
@@ -107,7 +109,7 @@ func DefaultConfig() Config { return Config{MaxCases: 200_000} }
 type Detector struct {
 	shard, shards int
 	specs         []Spec
-	byKind        [event.NumKinds][]int // specs that a kind of record can concern
+	byKind        [event.NumKinds]interested
 	byVersion     map[uint64]int
 
 	cases    map[caseKey]*entry
@@ -174,7 +176,7 @@ func New(cfg Config, i, n int) *Detector {
 		}
 		for k := range d.byKind {
 			if kinds&(1<<k) != 0 {
-				d.byKind[k] = append(d.byKind[k], at)
+				d.byKind[k].add(at, s.Ports)
 			}
 		}
 	}
@@ -188,26 +190,58 @@ func (d *Detector) Observe(ev *event.Event, orig, resp bool, dst []event.Observa
 	if int(ev.Kind) >= len(d.byKind) || ev.Flags&event.FlagJoined != 0 {
 		return dst
 	}
-	for _, at := range d.byKind[ev.Kind] {
-		s := &d.specs[at]
-		if ev.Flags&event.FlagSnapshot != 0 && !s.Snapshots {
-			continue
+	in := &d.byKind[ev.Kind]
+	for _, at := range in.always {
+		dst = d.consider(at, ev, orig, resp, dst)
+	}
+	if p := ev.Resp.Port; in.some[p/64]&(1<<(p%64)) != 0 {
+		for _, at := range in.byPort[p] {
+			dst = d.consider(at, ev, orig, resp, dst)
 		}
-		if d.began[at] == 0 { // on all shards at the same record
-			d.began[at] = ev.Time
-			d.start(at)
-		}
-		end := s.owner()
-		if end == Originator && !orig || end == Responder && !resp || s.Kind != Sequence && !s.holds(ev) {
-			continue
-		}
-		key := d.caseOf(s, ev)
-		if end == NoEnd && state.Owner(key.hi, d.shards) != d.shard {
-			continue
-		}
-		dst = d.watch(at, s, key, ev, dst)
 	}
 	return dst
+}
+
+// interested are the specs that a kind of record can concern.
+type interested struct {
+	always []int
+	byPort map[uint16][]int
+	some   [1024]uint64 // the ports in byPort: most records have none of them
+}
+
+func (in *interested) add(at int, ports []uint16) {
+	if ports == nil {
+		in.always = append(in.always, at)
+		return
+	}
+	if in.byPort == nil {
+		in.byPort = map[uint16][]int{}
+	}
+	for _, p := range ports {
+		in.byPort[p] = append(in.byPort[p], at)
+		in.some[p/64] |= 1 << (p % 64)
+	}
+}
+
+// consider shows a record to a spec, if the case is the shard's.
+func (d *Detector) consider(at int, ev *event.Event, orig, resp bool, dst []event.Observation) []event.Observation {
+	s := &d.specs[at]
+	if ev.Flags&event.FlagSnapshot != 0 && !s.Snapshots {
+		return dst
+	}
+	if d.began[at] == 0 { // on all shards at the same record
+		d.began[at] = ev.Time
+		d.start(at)
+	}
+	end := s.owner()
+	if end == Originator && !orig || end == Responder && !resp || s.Kind != Sequence && !s.holds(ev) {
+		return dst
+	}
+	key := d.caseOf(s, ev)
+	if end == NoEnd && state.Owner(key.hi, d.shards) != d.shard {
+		return dst
+	}
+	return d.watch(at, s, key, ev, dst)
 }
 
 // owner returns the end whose owner owns the spec's cases; NoEnd if the case's own hash
