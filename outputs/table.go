@@ -292,8 +292,11 @@ func several(f *event.Finding, key string) string {
 }
 
 // what names the case: the detector, with the kind if it tells kinds apart; in
-// short, the kind alone.
+// short, the kind alone. A rule that looks at records itself is the name of its case.
 func what(f *event.Finding, short bool) string {
+	if f.RuleID != "" {
+		return f.Rule.ID
+	}
 	switch kind := feature(f, "kind").Text; {
 	case kind == "":
 		return f.Detector

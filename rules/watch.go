@@ -39,7 +39,7 @@ var recordNamesSorted = slices.Sorted(maps.Keys(recordFields))
 
 // compileWatch reads a rule over records.
 func (l *loader) compileWatch(rule *rule, r *reader) {
-	s := watch.Spec{ID: rule.info.ID, Kind: watchKinds[rule.detector]}
+	s := watch.Spec{ID: rule.info.ID, Name: rule.info.Name, Kind: watchKinds[rule.detector]}
 	names := newNames()
 	except := l.recordExceptions(r, names)
 	if s.Kind != watch.Sequence {

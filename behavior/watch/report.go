@@ -33,7 +33,7 @@ func single(s *Spec, ev *event.Event) event.Observation {
 	}
 	o.Episode = episodeID(s, hash(s.Version, b), ev.Time)
 	o.Subject = event.Subject{Type: "host", Value: ev.Orig.Addr.String()}
-	o.Reason = fmt.Sprintf("%s: a %s record that the rule looks for%s", pairText(ev.Orig.Addr, ev.Resp, false), ev.Kind, recordText(o.Record))
+	o.Reason = fmt.Sprintf("%s: %s%s", pairText(ev.Orig.Addr, ev.Resp, false), s.Name, recordText(o.Record))
 	o.Evidence = []event.Evidence{wanted(s.Text)}
 	o.Features = []event.Feature{event.Text("kind", ev.Kind.String())}
 	return o
@@ -90,15 +90,20 @@ func pairText(from netip.Addr, to event.Host, several bool) string {
 
 // recordText says what a record's fields are, in brackets.
 func recordText(fields []event.Field) string {
-	if len(fields) == 0 {
-		return ""
-	}
 	var all []string
-	for _, f := range fields[:min(len(fields), 4)] {
-		all = append(all, fmt.Sprintf("%s %s", f.Name, phraseValue(f.Value)))
+	for _, f := range fields {
+		if len(all) < 4 && !strings.HasPrefix(f.Name, "record.") && !slices.Contains(saidElsewhere, f.Name) {
+			all = append(all, fmt.Sprintf("%s %s", f.Name, phraseValue(f.Value)))
+		}
+	}
+	if len(all) == 0 {
+		return ""
 	}
 	return " (" + strings.Join(all, ", ") + ")"
 }
+
+// saidElsewhere are fields that the sentence names anyway.
+var saidElsewhere = []string{"source.ip", "destination.ip", "destination.port", "network.direction", "source.local"}
 
 func phraseValue(s string) string {
 	if s == "" {
@@ -146,7 +151,7 @@ func (e *entry) whose() string {
 	if len(e.subject) > 0 {
 		return strings.Join(e.subject, " and ")
 	}
-	return "all records"
+	return "all together"
 }
 
 // report tells of a threshold or a sequence.

@@ -71,6 +71,7 @@ const (
 // Spec is one rule. It is not changed once a Detector has it.
 type Spec struct {
 	ID      string
+	Name    string // what a finding is called
 	Version uint64 // of what it asks: state of another version is not used
 	Kind    Kind
 	Filter        // of all kinds but Sequence

@@ -40,23 +40,13 @@ func TestScenarios(t *testing.T) {
 			}
 			for _, o := range outcomes {
 				if *update {
-					set := false
-					for i := range a.Files {
-						if a.Files[i].Name == o.Name+".want" {
-							a.Files[i].Data, set = []byte(o.Got), true
-						}
-					}
-					if !set {
-						a.Files = append(a.Files, txtar.File{Name: o.Name + ".want", Data: []byte(o.Got)})
-					}
+					setWant(a, o)
 				} else if d := cmp.Diff(o.Want, o.Got); d != "" {
 					t.Errorf("%s (-want +got; rewrite with -update):\n%s", o.Name, d)
 				}
 			}
 			if *update {
-				if err := os.WriteFile(name, txtar.Format(a), 0o644); err != nil {
-					t.Fatal(err)
-				}
+				write(t, name, a)
 			}
 		})
 	}
@@ -74,4 +64,22 @@ func writeRule(t *testing.T, dir string, a *txtar.Archive) *txtar.Archive {
 		}
 	}
 	return logs
+}
+
+// setWant makes an archive want what was found.
+func setWant(a *txtar.Archive, o Outcome) {
+	for i := range a.Files {
+		if a.Files[i].Name == o.Name+".want" {
+			a.Files[i].Data = []byte(o.Got)
+			return
+		}
+	}
+	a.Files = append(a.Files, txtar.File{Name: o.Name + ".want", Data: []byte(o.Got)})
+}
+
+func write(t *testing.T, name string, a *txtar.Archive) {
+	t.Helper()
+	if err := os.WriteFile(name, txtar.Format(a), 0o644); err != nil {
+		t.Fatal(err)
+	}
 }
