@@ -5,6 +5,7 @@ package watch
 
 import (
 	"encoding/binary"
+	"math"
 	"math/bits"
 	"time"
 
@@ -114,7 +115,7 @@ type Detector struct {
 	byVersion     map[uint64]int
 
 	cases    map[caseKey]*entry
-	began    []int64 // by spec: when the first record came that it may concern; 0: none has
+	began    []int64 // by spec: the time of the first record that it may concern
 	due      timers
 	max      int
 	sequence uint64 // of cases, in the order in which they were made
@@ -167,6 +168,7 @@ func New(cfg Config, i, n int) *Detector {
 	d := &Detector{shard: i, shards: n, specs: cfg.Specs, max: max(cfg.MaxCases/n, 64), cases: map[caseKey]*entry{}, byVersion: map[uint64]int{}, began: make([]int64, len(cfg.Specs))}
 	for at := range cfg.Specs {
 		s := &cfg.Specs[at]
+		d.began[at] = math.MaxInt64
 		d.byVersion[s.Version] = at
 		kinds := s.Kinds
 		for j := range s.Steps {
@@ -230,7 +232,7 @@ func (d *Detector) consider(at int, ev *event.Event, orig, resp bool, dst []even
 	if ev.Flags&event.FlagSnapshot != 0 && !s.Snapshots {
 		return dst
 	}
-	if d.began[at] == 0 { // on all shards at the same record
+	if ev.Time < d.began[at] { // on all shards alike
 		d.began[at] = ev.Time
 		d.start(at)
 	}
