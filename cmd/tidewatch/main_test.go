@@ -184,6 +184,9 @@ func TestAnalyzeBothSensors(t *testing.T) {
 			if err := json.Unmarshal([]byte(l), &doc); err != nil {
 				t.Fatal(err)
 			}
+			if doc.Rule.ID == "self-signed-rare" { // Zeek's ssl.log of this day has no certificates
+				continue
+			}
 			out = append(out, fmt.Sprint(doc))
 		}
 		return out
