@@ -6,12 +6,27 @@ BUILD  := build
 FUZZTIME ?= 30m
 FUZZPROCS ?= 2
 
-.PHONY: all build deps test lint unit race poison example bench bench-peers eval figures fuzz popular clean
+.PHONY: all build manual deb deb-test deps test lint unit race poison example bench bench-peers eval figures fuzz popular clean
 
 all: build
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -o $(BUILD)/tidewatch ./cmd/tidewatch
+
+# Manual pages and the completion of shells, from the commands themselves.
+manual:
+	$(GO) run -tags manual ./cmd/tidewatch manual $(BUILD)
+	gzip -9nf $(BUILD)/man/*.1
+
+# The Debian package. nfpm has a module file of its own: it is nobody's dependency.
+VERSION ?= $(shell git describe --tags --match 'v*' 2>/dev/null | sed 's/^v//' | grep . || echo 0.0.0+$$(git rev-parse --short HEAD))
+
+deb: build manual
+	VERSION=$(VERSION) GOARCH=$$($(GO) env GOARCH) $(GO) tool -modfile=configs/deb/tools.mod nfpm package -f configs/deb/nfpm.yaml -p deb -t $(BUILD)/
+
+# The package has what it should.
+deb-test: deb
+	$(GO) test ./configs/deb -deb "$$(ls -t $(CURDIR)/$(BUILD)/tidewatch_*.deb | head -1)"
 
 # What the tests need beside Go: the race detector a C compiler, the servers that
 # internal/servers starts Java and Maven.
@@ -22,7 +37,7 @@ deps:
 	$(GO) run ./internal/servers/install
 
 # What must hold before a change lands.
-test: deps lint unit race poison example
+test: deps lint unit race poison example deb-test
 
 lint:
 	@files=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$files" || { echo "gofmt would change:"; echo "$$files"; exit 1; }

@@ -11,26 +11,30 @@ import (
 // may lists, for each top-level folder, which folders of ours its packages may
 // import beside their own. Tests may import anything.
 var may = map[string][]string{
-	"event":    {},
-	"parsers":  {"event"},
-	"ingest":   {"event", "parsers", "strict"},
-	"enrich":   {"event"},
-	"behavior": {"event", "strict"},
-	"rules":    {"event", "behavior", "strict"},
-	"outputs":  {"event", "strict"},
-	"configs":  {"strict", "event", "ingest", "enrich", "behavior", "rules", "outputs"}, // their Config types
-	"examples": {},
-	"pipeline": {"event", "behavior", "rules"}, // internal/pipeline
-	"scenario": {"event", "parsers", "enrich", "behavior"},
-	"eval":     {"event", "behavior", "synth"},
-	"synth":    {"event", "eval"},
-	"bench":    {"event", "synth"},
-	"figures":  {},
-	"popular":  {},
-	"strict":   {},
-	"servers":  {},
-	"ruletest": {"event", "ingest", "enrich", "behavior", "rules", "pipeline"},
-	"cmd":      nil, // everything
+	"event":     {},
+	"parsers":   {"event"},
+	"ingest":    {"event", "parsers", "strict"},
+	"enrich":    {"event"},
+	"behavior":  {"event", "strict"},
+	"rules":     {"event", "behavior", "strict"},
+	"outputs":   {"event", "strict"},
+	"configs":   {"strict", "event", "ingest", "enrich", "behavior", "rules", "outputs"}, // their Config types
+	"examples":  {},
+	"pipeline":  {"event", "behavior", "rules"}, // internal/pipeline
+	"scenario":  {"event", "parsers", "enrich", "behavior"},
+	"eval":      {"event", "behavior", "synth"},
+	"synth":     {"event", "eval"},
+	"bench":     {"event", "synth"},
+	"figures":   {},
+	"popular":   {},
+	"strict":    {},
+	"servers":   {},
+	"ruletest":  {"event", "ingest", "enrich", "behavior", "rules", "pipeline"},
+	"journal":   {},
+	"monitor":   {},
+	"neighbour": {},
+	"systemd":   {},
+	"cmd":       nil, // everything
 }
 
 func TestImportArrows(t *testing.T) {

@@ -56,8 +56,10 @@ func Dir(name string) fs.FS { return folder{os.DirFS(name), name, false} }
 // Set is a set of compiled rules. It is not changed after Load and may be used
 // concurrently.
 type Set struct {
-	rules  []*rule // by id
-	config behavior.Config
+	rules   []*rule // by id
+	config  behavior.Config
+	written map[string]uint64 // digests of what files say of each rule
+	zones   uint64            // and of zones
 }
 
 // Config returns the settings of the detectors: the defaults with what the rules
@@ -81,7 +83,7 @@ type rule struct {
 // all that has to be written. The error lists everything that is wrong in all
 // files: it is a join of *strict.Problem.
 func Load(files ...fs.FS) (*Set, error) {
-	l := loader{set: &Set{config: behavior.DefaultConfig()}, rules: map[string][]layer{}, zones: condition.Zones{}, settings: map[string]value{}}
+	l := loader{set: &Set{config: behavior.DefaultConfig(), written: map[string]uint64{}}, rules: map[string][]layer{}, zones: condition.Zones{}, settings: map[string]value{}}
 	for _, fsys := range files {
 		l.loadAll(fsys)
 	}
@@ -92,6 +94,7 @@ func Load(files ...fs.FS) (*Set, error) {
 		return nil, strict.Join(l.problems)
 	}
 	l.set.config.Off = l.set.unused()
+	l.set.zones = written(l.zones)
 	return l.set, nil
 }
 
@@ -240,6 +243,11 @@ func (l *loader) compile(id string) {
 	}
 	r.done()
 	l.set.rules = append(l.set.rules, rule)
+	tables := make([]map[string]any, 0, len(r.layers))
+	for _, layer := range r.layers {
+		tables = append(tables, layer.table)
+	}
+	l.set.written[id] = written(tables)
 }
 
 // info reads what findings say of their rule.

@@ -10,7 +10,6 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
-	"runtime"
 	"slices"
 	"time"
 
@@ -18,7 +17,6 @@ import (
 	"golang.org/x/term"
 
 	"tidewatch/behavior"
-	"tidewatch/behavior/population"
 	"tidewatch/enrich"
 	"tidewatch/event"
 	"tidewatch/ingest"
@@ -214,26 +212,15 @@ func loadRules(folders []string) (*rules.Set, error) {
 
 // pipeline wires the stages.
 func (a *analysis) pipeline() *pipeline.Pipeline {
-	a.joiner = new(pipeline.Joiner)
-	p := &pipeline.Pipeline{
-		Sources:     []pipeline.Source{a.merge},
-		Rules:       a.rules,
-		Suppression: rules.NewSuppression(a.rules),
-		Joiner:      a.joiner,
-		Sink:        a.findings,
-		Grace:       10 * time.Second,
-		Finish:      true,
-	}
-	cfg := a.rules.Config()
-	if cfg.NeedsPopulation() {
-		p.Population = population.New(population.DefaultConfig())
-	}
-	// One processor is for reading and for what comes before the shards.
-	n := min(max(runtime.GOMAXPROCS(0)-1, 1), 8)
-	for i := range n {
-		c := &census{Shard: behavior.NewShard(i, n, cfg), i: i, n: n, hosts: map[uint64]struct{}{}}
+	e := newEngine(a.rules)
+	a.joiner = e.joiner
+	p := e.pipeline()
+	p.Sources, p.Sink = []pipeline.Source{a.merge}, a.findings
+	p.Grace, p.Finish = 10*time.Second, true
+	for i, s := range e.shards {
+		c := &census{Shard: s.Shard, i: i, n: len(e.shards), hosts: map[uint64]struct{}{}}
 		a.census = append(a.census, c)
-		p.Shards = append(p.Shards, c)
+		p.Shards[i] = c
 	}
 	if a.watch != nil {
 		a.watch.begin(a.rules)

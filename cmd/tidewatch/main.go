@@ -51,22 +51,8 @@ func run(args []string, t terminal) int {
 	// The first signal asks for an orderly end, the second one gets its default.
 	context.AfterFunc(ctx, stop)
 
-	root := &cobra.Command{
-		Use:           "tidewatch",
-		Short:         "Find what is wrong in the logs of Zeek and Suricata, and say why.",
-		SilenceErrors: true,
-		SilenceUsage:  true,
-		CompletionOptions: cobra.CompletionOptions{
-			HiddenDefaultCmd: true,
-		},
-	}
+	root := rootCommand(t)
 	root.SetArgs(args)
-	root.SetOut(t.out)
-	root.SetErr(t.err)
-	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return exit{exitUsage, fmt.Errorf("%w\nsee '%s --help'", err, c.CommandPath())}
-	})
-	root.AddCommand(analyzeCommand(t), evalCommand(t), setupCommand(t), versionCommand(t))
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return 0
@@ -79,6 +65,27 @@ func run(args []string, t terminal) int {
 		return e.status
 	}
 	return exitUsage
+}
+
+// rootCommand returns the command that all others are below.
+func rootCommand(t terminal) *cobra.Command {
+	root := &cobra.Command{
+		Use:           "tidewatch",
+		Short:         "Find what is wrong in the logs of Zeek and Suricata, and say why.",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		CompletionOptions: cobra.CompletionOptions{
+			HiddenDefaultCmd: true,
+		},
+	}
+	root.SetOut(t.out)
+	root.SetErr(t.err)
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return exit{exitUsage, fmt.Errorf("%w\nsee '%s --help'", err, c.CommandPath())}
+	})
+	root.AddCommand(runCommand(t), checkCommand(t), statusCommand(t), analyzeCommand(t), evalCommand(t), setupCommand(t), versionCommand(t))
+	addManual(root)
+	return root
 }
 
 func versionCommand(t terminal) *cobra.Command {

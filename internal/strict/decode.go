@@ -173,7 +173,11 @@ func (x *decoder) typed(path []string, from any, form string) any {
 }
 
 func (x *decoder) wrongType(path []string, from any, allowed string) {
-	x.report(path, fmt.Sprintf("%s is %s", path[len(path)-1], KindOf(from)), allowed)
+	name := path[len(path)-1]
+	if n, err := strconv.Atoi(name); err == nil && len(path) > 1 {
+		name = fmt.Sprintf("element %d of %s", n+1, path[len(path)-2])
+	}
+	x.report(path, fmt.Sprintf("%s is %s", name, KindOf(from)), allowed)
 }
 
 // KindOf names the type of a TOML value.

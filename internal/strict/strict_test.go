@@ -134,7 +134,7 @@ func TestDecodeProblems(t *testing.T) {
 	f(`span = 5`, "1:1: span is a whole number | "+DurationForm)
 	f(`span = "5"`, `1:1: duration "5" lacks a unit | `+DurationForm)
 	f(`size = "5 pounds"`, `1:1: size "5 pounds" | `+SizeForm)
-	f(`names = ["a", 2]`, "1:15: 1 is a whole number | a text in quotes")
+	f(`names = ["a", 2]`, "1:15: element 2 of names is a whole number | a text in quotes")
 	f(`nets = "10.0.0.0/8"`, `1:1: nets is a text | a list of texts, such as ["a", "b"]`)
 	f("[below.one]\nrate = 0", "2:1: rate is too small | 1 or more")
 	f("[below.one]\nrate = \"x\"", "2:1: rate is a text | a whole number")

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"tidewatch/configs"
+	"tidewatch/enrich"
+	"tidewatch/outputs"
+)
+
+func checkCommand(t terminal) *cobra.Command {
+	var config string
+	c := &cobra.Command{
+		Use:   "check",
+		Short: "Say what is wrong with the sidecar's configuration and rules",
+		Long: `Check reads the configuration and the rules and puts everything together as run does,
+without starting anything: it opens no store and connects to nobody. It lists all
+errors at once, and warns of what is likely not meant.`,
+		Example: "  tidewatch check -c /etc/tidewatch/tidewatch.toml",
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := check(c.Context(), t, config); err != nil {
+				return exit{exitError, err}
+			}
+			return nil
+		},
+	}
+	c.Flags().StringVarP(&config, "config", "c", defaultConfig, "`file` with the configuration")
+	return c
+}
+
+func check(_ context.Context, t terminal, path string) error {
+	cfg, warnings, err := configs.Load(path)
+	if err != nil {
+		return err
+	}
+	set, err := loadRules(cfg.Rules.Folders)
+	if err != nil {
+		return err
+	}
+	newEngine(set)
+	in, err := openInputs(cfg, enrich.NewZones(cfg.General.Networks()), nil, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	in.Close()
+	warnings = append(warnings, missing(cfg)...)
+	for _, w := range warnings {
+		fmt.Fprintln(t.err, "warning: "+outputs.Printable(w))
+	}
+	_, err = fmt.Fprintf(t.out, "%s: in order: %d %s, %d rules\n", outputs.Printable(path), len(cfg.Inputs), plural(len(cfg.Inputs), "input", "inputs"), set.Len())
+	return err
+}
+
+// missing warns of paths that are not there, or that this user cannot read. Both may
+// be meant: logs come later, and the sidecar may be another user.
+func missing(cfg *configs.Config) (all []string) {
+	for _, name := range slices.Sorted(maps.Keys(cfg.Inputs)) {
+		for _, p := range cfg.Inputs[name].Paths {
+			found, _ := filepath.Glob(p)
+			if len(found) == 0 {
+				all = append(all, fmt.Sprintf("[input.%s] %s: no such file yet", name, p))
+			}
+			for _, f := range found {
+				if err := readable(f); err != nil {
+					all = append(all, fmt.Sprintf("[input.%s] %v", name, err))
+				}
+			}
+		}
+	}
+	if p := cfg.Output.NDJSON.Path; filepath.IsAbs(p) {
+		all = append(all, noFolder("[output.ndjson]", filepath.Dir(p))...)
+	}
+	if cfg.Store.Type == "disk" {
+		all = append(all, noFolder("[store]", filepath.Dir(cfg.Store.Path))...)
+	}
+	return all
+}
+
+func readable(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return err
+	}
+	if _, err := f.Read(make([]byte, 1)); err != nil && err != io.EOF {
+		return err
+	}
+	return nil
+}
+
+func noFolder(section, path string) []string {
+	if info, err := os.Stat(path); err != nil {
+		return []string{section + " " + err.Error()}
+	} else if !info.IsDir() {
+		return []string{fmt.Sprintf("%s %s is no folder", section, path)}
+	}
+	return nil
+}

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"fmt"
+	"runtime"
+	"slices"
+	"sync/atomic"
+
+	"tidewatch/behavior"
+	"tidewatch/behavior/population"
+	"tidewatch/behavior/state"
+	"tidewatch/internal/pipeline"
+	"tidewatch/rules"
+)
+
+// engine is what stands between a source of events and a sink of findings: the same
+// for old logs and for a live sensor.
+type engine struct {
+	rules       *rules.Set
+	shards      []*shard
+	joiner      *pipeline.Joiner
+	population  *population.Population // nil: no detector that runs asks for it
+	suppression *rules.Suppression
+}
+
+// shard tells others how much it keeps, once an epoch.
+type shard struct {
+	*behavior.Shard
+	sizes atomic.Pointer[[]state.Size]
+}
+
+// Cut returns what changed, and publishes the sizes.
+func (s *shard) Cut() []behavior.Record {
+	s.publish()
+	return s.Shard.Cut()
+}
+
+func (s *shard) publish() {
+	sizes := s.Sizes(nil)
+	s.sizes.Store(&sizes)
+}
+
+// newEngine wires the stages.
+func newEngine(set *rules.Set) *engine {
+	e := &engine{rules: set, joiner: new(pipeline.Joiner), suppression: rules.NewSuppression(set)}
+	cfg := set.Config()
+	if cfg.NeedsPopulation() {
+		e.population = population.New(population.DefaultConfig())
+	}
+	// One processor is for reading and for what comes before the shards.
+	n := min(max(runtime.GOMAXPROCS(0)-1, 1), 8)
+	for i := range n {
+		s := &shard{Shard: behavior.NewShard(i, n, cfg)}
+		s.publish()
+		e.shards = append(e.shards, s)
+	}
+	return e
+}
+
+// pipeline returns a pipeline of the stages, without source, sink and store.
+func (e *engine) pipeline() *pipeline.Pipeline {
+	p := &pipeline.Pipeline{Rules: e.rules, Suppression: e.suppression, Joiner: e.joiner}
+	if e.population != nil {
+		p.Population = e.population
+	}
+	for _, s := range e.shards {
+		p.Shards = append(p.Shards, s)
+	}
+	return p
+}
+
+// track makes each stage remember what changes, for checkpoints.
+func (e *engine) track() {
+	e.joiner.Track()
+	for _, s := range e.shards {
+		s.Track()
+	}
+}
+
+// restore takes back a record of a checkpoint.
+func (e *engine) restore(in state.Section, r state.Record) error {
+	var err error
+	switch in {
+	case state.Entities:
+		for _, s := range e.shards {
+			if err = s.Restore(r); err != nil {
+				break
+			}
+		}
+	case state.Suppression:
+		err = e.suppression.Restore(r)
+	case state.Joined:
+		err = e.joiner.Restore(r)
+	case state.Population:
+		if e.population != nil {
+			err = e.population.Restore(r)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("a record of the section %s: %w", in, err)
+	}
+	return nil
+}
+
+// sizes adds up what the shards keep, by kind.
+func (e *engine) sizes() []state.Size {
+	var all []state.Size
+	for _, s := range e.shards {
+		for _, z := range *s.sizes.Load() {
+			at := slices.IndexFunc(all, func(a state.Size) bool { return a.Kind == z.Kind })
+			if at < 0 {
+				all = append(all, z)
+				continue
+			}
+			all[at].Count += z.Count
+			all[at].Cap += z.Cap
+		}
+	}
+	return all
+}

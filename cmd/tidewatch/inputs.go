@@ -1,0 +1,58 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+
+	"tidewatch/configs"
+	"tidewatch/enrich"
+	"tidewatch/event"
+	"tidewatch/ingest"
+	"tidewatch/internal/pipeline"
+)
+
+// follower is a source that goes on where it was.
+type follower interface {
+	pipeline.Source
+	Stats() ingest.Stats
+	Sources() []ingest.SourceStats
+	Close()
+}
+
+// openInputs follows what the configuration names.
+func openInputs(cfg *configs.Config, zones *enrich.Zones, from []event.Position, log *slog.Logger) (*ingest.Follow, error) {
+	var all []ingest.Input
+	for _, name := range slices.Sorted(maps.Keys(cfg.Inputs)) {
+		all = append(all, cfg.Inputs[name].Follow()...)
+	}
+	f, err := ingest.NewFollow(all, ingest.FollowOptions{
+		Enrich: zones.Enrich, Positions: from, Log: log,
+		Warn: func(r ingest.Refusal) {
+			log.Warn("a line is refused", "file", r.Path, "line", r.Line, "offset", r.Offset, "reason", r.Reason, "excerpt", r.Excerpt, "times", r.Count)
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("[input]: %w", err)
+	}
+	return f, nil
+}
+
+// sensorTap notes the stats records of a source.
+type sensorTap struct {
+	pipeline.Source
+	stats *sensorStats
+}
+
+// Fill fills s, and looks at the records' kinds.
+func (t sensorTap) Fill(ctx context.Context, s *event.Sequence) error {
+	err := t.Source.Fill(ctx, s)
+	for _, ev := range s.Events {
+		if ev.Kind == event.KindStats {
+			t.stats.note(ev)
+		}
+	}
+	return err
+}

@@ -1,0 +1,328 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"runtime"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"tidewatch/configs"
+	"tidewatch/enrich"
+	"tidewatch/event"
+	"tidewatch/internal/journal"
+	"tidewatch/internal/monitor"
+	"tidewatch/internal/neighbour"
+	"tidewatch/internal/pipeline"
+	"tidewatch/internal/systemd"
+	"tidewatch/outputs"
+	"tidewatch/rules"
+)
+
+// defaultConfig is where the configuration is if the command line does not say.
+const defaultConfig = "/etc/tidewatch/tidewatch.toml"
+
+func runCommand(t terminal) *cobra.Command {
+	var config string
+	c := &cobra.Command{
+		Use:   "run",
+		Short: "Follow the logs of a live sensor and write findings: the sidecar",
+		Long: `Run follows the inputs of its configuration and writes findings to its outputs, until
+it is told to stop. It goes on where it was when it is started again, after a crash
+too: each record counts once.
+
+SIGTERM and SIGINT stop it: what was read is delivered and a last checkpoint is
+committed. SIGHUP reads the rules again and opens output files again; rules with an
+error change nothing.`,
+		Example: `  tidewatch check -c /etc/tidewatch/tidewatch.toml
+  tidewatch run -c /etc/tidewatch/tidewatch.toml`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := runSidecar(c.Context(), t, config); err != nil {
+				return exit{exitError, err}
+			}
+			return nil
+		},
+	}
+	c.Flags().StringVarP(&config, "config", "c", defaultConfig, "`file` with the configuration")
+	return c
+}
+
+// sidecar is one run of `tidewatch run`.
+type sidecar struct {
+	cfg      *configs.Config
+	log      *slog.Logger
+	notify   *systemd.Notifier
+	store    store
+	outputs  *fanout
+	status   *statusBoard
+	rules    *rules.Set
+	reloaded chan *rules.Set // new rules, for the loop of generations; holds one
+}
+
+// errReload is why a generation ends when there are new rules.
+var errReload = errors.New("new rules")
+
+func runSidecar(ctx context.Context, t terminal, path string) (err error) {
+	cfg, warnings, err := configs.Load(path)
+	if err != nil {
+		return err
+	}
+	s := &sidecar{cfg: cfg, log: newLog(t.err, cfg.Log), reloaded: make(chan *rules.Set, 1)}
+	defer journal.Flush(s.log)
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	if s.notify, err = systemd.New(); err != nil {
+		return err
+	}
+	for _, w := range warnings {
+		s.log.Warn(w)
+	}
+	limit := s.yield()
+	if s.rules, err = loadRules(cfg.Rules.Folders); err != nil {
+		return err
+	}
+	if s.store, err = openStore(ctx, cfg, s.log); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.store.Close()) }()
+	if s.outputs, err = openOutputs(ctx, cfg, s.log); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.outputs.Close()) }()
+	s.status = newStatusBoard(cfg, s.outputs, limit)
+	done, err := s.serve(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	return s.live(ctx, hup)
+}
+
+// newLog returns the log of a sidecar.
+func newLog(w *os.File, c configs.Log) *slog.Logger {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(c.Level)); err != nil {
+		panic("tidewatch: a level that was checked: " + err.Error())
+	}
+	return journal.New(w, journal.Options{Level: level, JSON: c.Format == "json", Quiet: time.Minute, Escape: outputs.PrintableLines})
+}
+
+// yield keeps the process out of the sensor's way, as far as it may. It returns the
+// limit of memory, 0 for none.
+func (s *sidecar) yield() int64 {
+	l := s.cfg.Limits
+	if l.Processors > 0 {
+		runtime.GOMAXPROCS(min(l.Processors, runtime.GOMAXPROCS(0)))
+	}
+	if err := neighbour.Yield(l.Nice, l.IO); err != nil {
+		s.log.Warn("the system does not let tidewatch take the last place", "error", err)
+	}
+	return neighbour.LimitMemory(int64(l.Memory))
+}
+
+// serve answers requests for metrics, health and status, and feeds the service
+// manager's watchdog, until the returned function is called.
+func (s *sidecar) serve(ctx context.Context) (done func(), err error) {
+	// It outlives ctx: how a sidecar stops can be seen too.
+	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
+	if a := s.cfg.HTTP.Address; a != "" {
+		l, err := new(net.ListenConfig).Listen(ctx, "tcp", a)
+		if err != nil {
+			stop()
+			return nil, fmt.Errorf("[http] address: %w", err)
+		}
+		s.log.Info("metrics, health and status are served", "address", l.Addr().String())
+		server := &monitor.Server{Status: s.status.now, Healthy: func() error { return nil }, Log: s.log}
+		go server.Serve(ctx, l)
+	}
+	go s.watch(ctx)
+	return stop, nil
+}
+
+// watchEvery is how often rates are measured.
+const watchEvery = 5 * time.Second
+
+// watch measures rates, and feeds the watchdog as long as the status can be had: not
+// when somebody holds its locks for ever.
+func (s *sidecar) watch(ctx context.Context) {
+	rates := time.NewTicker(watchEvery)
+	defer rates.Stop()
+	var alive <-chan time.Time
+	if d := systemd.Watchdog(); d > 0 {
+		t := time.NewTicker(d)
+		defer t.Stop()
+		alive = t.C
+	}
+	for {
+		select {
+		case <-rates.C:
+			s.status.measure()
+		case <-alive:
+			s.status.now()
+			s.notify.Alive()
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// live runs one generation after the other: with the same store and outputs, each with
+// the rules that are in force. A generation ends with a checkpoint, and the next one
+// goes on there.
+func (s *sidecar) live(ctx context.Context, hup <-chan os.Signal) error {
+	for {
+		gen, stop := context.WithCancelCause(ctx)
+		hups := make(chan struct{})
+		go func() {
+			defer close(hups)
+			s.hangups(gen, hup, stop)
+		}()
+		err := s.generation(gen)
+		stop(nil)
+		<-hups
+		switch {
+		case ctx.Err() != nil:
+			s.log.Info("stopped", "error", err)
+			return err
+		case errors.Is(context.Cause(gen), errReload) && (err == nil || errors.Is(err, pipeline.ErrGrace)):
+			s.rules = <-s.reloaded
+		case err != nil:
+			return err
+		default: // each input has ended: standard input can
+			s.log.Info("every input has ended")
+			return nil
+		}
+	}
+}
+
+// hangups reloads at each SIGHUP until ctx ends.
+func (s *sidecar) hangups(ctx context.Context, hup <-chan os.Signal, stop context.CancelCauseFunc) {
+	for {
+		select {
+		case <-hup:
+			if s.reload() {
+				stop(errReload)
+				return
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// reload opens output files again and reads the rules again. It reports whether
+// there are new ones to go on with.
+func (s *sidecar) reload() bool {
+	s.notify.Reloading()
+	s.outputs.Reopen()
+	set, err := loadRules(s.cfg.Rules.Folders)
+	if err != nil {
+		s.status.reloaded(false)
+		s.log.Error("the rules have errors: those before stay in force", "error", err)
+		s.notify.Ready()
+		return false
+	}
+	s.status.reloaded(true)
+	c := set.Since(s.rules)
+	if c.IsZero() {
+		s.log.Info("reloaded: the rules say the same")
+		s.notify.Ready()
+		return false
+	}
+	s.log.Info("reloaded", "rules", set.Len(), "added", c.Added, "removed", c.Removed, "changed", c.Changed, "zones_changed", c.Zones)
+	s.reloaded <- set
+	return true
+}
+
+// generation reads from where the store says until ctx ends.
+func (s *sidecar) generation(ctx context.Context) error {
+	e := newEngine(s.rules)
+	e.track()
+	began := time.Now()
+	saved, err := load(ctx, s.store, e)
+	if err != nil {
+		return fmt.Errorf("the store's state cannot be used: %w", err)
+	}
+	zones := enrich.NewZones(s.cfg.General.Networks())
+	in, err := openInputs(s.cfg, zones, saved.positions, s.log)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	p := e.pipeline()
+	p.Sources, p.Sink, p.Store = []pipeline.Source{s.status.tap(in)}, s.outputs, s.store
+	p.Epoch, p.Interval, p.Grace = saved.epoch, s.cfg.General.Epoch, s.cfg.General.Grace
+	s.status.begin(e, p, in)
+	defer s.status.end()
+	s.log.Info("running", "rules", s.rules.Len(), "epoch", saved.epoch, "records_restored", saved.records, "took", time.Since(began).Round(time.Millisecond))
+	s.notify.Ready()
+	stopping := context.AfterFunc(ctx, func() {
+		if !errors.Is(context.Cause(ctx), errReload) {
+			s.status.stopping()
+			s.notify.Stopping()
+		}
+	})
+	defer stopping()
+	return p.Run(ctx)
+}
+
+// fanout gives findings to each output in turn, and counts them once all have them.
+type fanout struct {
+	sinks   []pipeline.Sink
+	reopen  []func()
+	close   []func() error
+	counted *findingCounts
+}
+
+// Write returns nil when each output has the findings for good.
+func (f *fanout) Write(ctx context.Context, fs []event.Finding) error {
+	for _, s := range f.sinks {
+		if err := s.Write(ctx, fs); err != nil {
+			return err
+		}
+	}
+	f.counted.add(fs)
+	return nil
+}
+
+// Reopen opens files again.
+func (f *fanout) Reopen() {
+	for _, r := range f.reopen {
+		r()
+	}
+}
+
+// Close closes each output.
+func (f *fanout) Close() error {
+	var errs []error
+	for _, c := range f.close {
+		errs = append(errs, c())
+	}
+	return errors.Join(errs...)
+}
+
+// openOutputs opens what the configuration names.
+func openOutputs(_ context.Context, cfg *configs.Config, log *slog.Logger) (*fanout, error) {
+	f := &fanout{counted: newFindingCounts()}
+	switch path := cfg.Output.NDJSON.Path; path {
+	case "":
+	case "-":
+		f.sinks = append(f.sinks, outputs.NewNDJSON(os.Stdout))
+	default:
+		file, err := outputs.OpenFile(path, log)
+		if err != nil {
+			return nil, fmt.Errorf("[output.ndjson] path: %w", err)
+		}
+		f.sinks, f.reopen, f.close = append(f.sinks, file), append(f.reopen, file.Reopen), append(f.close, file.Close)
+	}
+	return f, nil
+}

@@ -1,0 +1,461 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+
+	"tidewatch/internal/monitor"
+)
+
+// site is a folder with a configuration, a log and what a sidecar makes of it.
+type site struct {
+	t                                  *testing.T
+	config, log, findings, rules, said string
+	lines                              int // records written to the log
+}
+
+const connHeader = "#separator \\x09\n#set_separator\t,\n#empty_field\t(empty)\n#unset_field\t-\n#path\tconn\n" +
+	"#fields\tts\tuid\tid.orig_h\tid.orig_p\tid.resp_h\tid.resp_p\tproto\tconn_state\n#types\ttime\tstring\taddr\tport\taddr\tport\tenum\tstring\n"
+
+func newSite(t *testing.T) *site {
+	t.Helper()
+	dir := t.TempDir()
+	s := &site{t: t, config: filepath.Join(dir, "tidewatch.toml"), log: filepath.Join(dir, "logs", "conn.log"),
+		findings: filepath.Join(dir, "findings.ndjson"), rules: filepath.Join(dir, "rules"), said: filepath.Join(dir, "said")}
+	for _, d := range []string{filepath.Dir(s.log), s.rules} {
+		if err := os.Mkdir(d, 0o750); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.write(s.config, fmt.Sprintf(`[general]
+name = "test"
+[input.zeek]
+paths = [%q]
+start_at = "beginning"
+[store]
+path = %q
+[output.ndjson]
+path = %q
+[rules]
+folders = [%q]
+[http]
+address = "127.0.0.1:0"
+`, filepath.Join(filepath.Dir(s.log), "*.log"), filepath.Join(dir, "state"), s.findings, s.rules))
+	s.write(s.log, connHeader)
+	return s
+}
+
+// epoch changes how often checkpoints are committed.
+func (s *site) epoch(d string) {
+	s.t.Helper()
+	b, err := os.ReadFile(s.config)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.write(s.config, regexp.MustCompile(`(?m)^name = .*(\nepoch = .*)?$`).ReplaceAllString(string(b), "name = \"test\"\nepoch = \""+d+"\""))
+}
+
+func (s *site) write(path, text string) {
+	s.t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// scan appends what Zeek writes when a host tries so many others, which refuse.
+func (s *site) scan(source, targets int) {
+	s.t.Helper()
+	f, err := os.OpenFile(s.log, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer f.Close()
+	for i := range targets {
+		s.lines++
+		if _, err := fmt.Fprintf(f, "%d.000000\tC%d\t10.0.0.%d\t%d\t10.0.%d.%d\t445\ttcp\tREJ\n", 1795132800+10*s.lines, s.lines, source, 1024+i, 100+source, i+1); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+}
+
+// process is a sidecar that runs.
+type process struct {
+	*site
+	cmd     *exec.Cmd
+	address string
+	exited  chan struct{}
+}
+
+// start starts the sidecar and waits until it reads.
+func (s *site) start(env ...string) *process {
+	s.t.Helper()
+	p := &process{site: s, cmd: command("run", "-c", s.config), exited: make(chan struct{})}
+	p.cmd.Env = append(p.cmd.Env, env...)
+	said, err := os.Create(s.said)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer said.Close()
+	p.cmd.Stdout, p.cmd.Stderr = said, said
+	if err := p.cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	go func() { _ = p.cmd.Wait(); close(p.exited) }()
+	s.t.Cleanup(func() { _ = p.cmd.Process.Kill(); <-p.exited })
+	address := regexp.MustCompile(`are served" address=(\S+)`)
+	p.until("it says where its status is", func() bool {
+		if m := address.FindStringSubmatch(s.says()); m != nil {
+			p.address = m[1]
+		}
+		return p.address != ""
+	})
+	p.untilStatus("it runs", func(st *monitor.Status) bool { return st.State == monitor.Running })
+	return p
+}
+
+// says returns what the sidecar logged.
+func (s *site) says() string {
+	b, _ := os.ReadFile(s.said)
+	return string(b)
+}
+
+// until asks until something is so.
+func (p *process) until(what string, so func() bool) {
+	p.t.Helper()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(60 * time.Second)
+	for !so() {
+		select {
+		case <-tick.C:
+		case <-p.exited:
+			if !so() {
+				p.t.Fatalf("it ended before this was so: %s\n%s", what, p.says())
+			}
+			return
+		case <-deadline:
+			p.t.Fatalf("after a minute it is not so: %s\n%s", what, p.says())
+		}
+	}
+}
+
+func (p *process) get(path string) (int, string) {
+	resp, err := http.Get("http://" + p.address + path)
+	if err != nil {
+		return 0, err.Error()
+	}
+	defer resp.Body.Close()
+	b, _ := io.ReadAll(resp.Body)
+	return resp.StatusCode, string(b)
+}
+
+func (p *process) untilStatus(what string, so func(*monitor.Status) bool) {
+	p.t.Helper()
+	var last string
+	p.until(what, func() bool {
+		var st monitor.Status
+		_, last = p.get("/status")
+		return json.Unmarshal([]byte(last), &st) == nil && so(&st)
+	})
+}
+
+// stop sends a signal and returns the exit status.
+func (p *process) stop(sig os.Signal) int {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(sig); err != nil {
+		p.t.Fatal(err)
+	}
+	select {
+	case <-p.exited:
+	case <-time.After(60 * time.Second):
+		p.t.Fatalf("it does not stop\n%s", p.says())
+	}
+	return p.cmd.ProcessState.ExitCode()
+}
+
+// records waits until this process has read so many records and committed them.
+func (p *process) records(n int) {
+	p.t.Helper()
+	epochs := uint64(0)
+	p.untilStatus(fmt.Sprintf("%d records are read and committed", n), func(st *monitor.Status) bool {
+		got := st.Records["conn"]
+		if got > uint64(n) {
+			p.t.Fatalf("%d records are read, there are %d", got, n)
+		}
+		if got < uint64(n) || st.Undelivered > 0 {
+			return false
+		}
+		if epochs == 0 {
+			epochs = st.Epochs + 2 // the one on its way may be older
+		}
+		return st.Epochs >= epochs
+	})
+}
+
+// found returns the ids of the findings in the output, in order.
+func (s *site) found(path string) (ids []string) {
+	s.t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for line := range bytes.Lines(b) {
+		var doc struct{ Event struct{ ID string } }
+		if err := json.Unmarshal(line, &doc); err != nil {
+			s.t.Fatalf("%v: %s", err, line)
+		}
+		ids = append(ids, doc.Event.ID)
+	}
+	return ids
+}
+
+// The sidecar is stopped, killed and started again while the log goes on: it reads
+// each record once, and says what one that was left alone says, once.
+func TestRunGoesOn(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	p := s.start()
+	s.scan(1, 40)
+	p.untilStatus("there is a finding", func(st *monitor.Status) bool { return len(st.Findings) > 0 && st.Findings[0].Count > 0 })
+	p.records(40)
+	if status := p.stop(syscall.SIGTERM); status != 0 {
+		t.Fatalf("exit status %d\n%s", status, s.says())
+	}
+	s.scan(2, 40)
+	s.epoch("10m") // what the next one delivers it does not commit
+	p = s.start()
+	s.scan(3, 40)
+	p.untilStatus("scans are found", func(st *monitor.Status) bool {
+		return st.Records["conn"] == 80 && len(st.Findings) > 0 && st.Findings[0].Count > 1
+	})
+	p.stop(syscall.SIGKILL)
+	s.scan(4, 40)
+	s.epoch("1s")
+	p = s.start()
+	p.records(120)
+	if status := p.stop(syscall.SIGINT); status != 0 {
+		t.Fatalf("exit status %d\n%s", status, s.says())
+	}
+
+	clean := newSite(t)
+	for i := range 4 {
+		clean.scan(i+1, 40)
+	}
+	p = clean.start()
+	p.records(160)
+	if status := p.stop(syscall.SIGTERM); status != 0 {
+		t.Fatalf("exit status %d\n%s", status, clean.says())
+	}
+	want := clean.found(clean.findings)
+	if len(want) < 4 {
+		t.Fatalf("%d findings", len(want))
+	}
+	if d := cmp.Diff(want, s.found(s.findings)); d != "" {
+		t.Errorf("findings (-left alone +stopped and killed):\n%s", d)
+	}
+}
+
+func (p *process) hangup() {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// SIGHUP takes over rules that are sound, and leaves those before in force otherwise.
+// It opens the output again.
+func TestRunReload(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	p := s.start()
+	s.scan(1, 40)
+	p.records(40)
+	before := s.found(s.findings)
+	if len(before) == 0 {
+		t.Fatal("no finding")
+	}
+
+	s.write(filepath.Join(s.rules, "own.toml"), "[rule.own]\ndetector = \"scan\"\nname = \"n\"\nseverity = \"awful\"\nwhen = \"scan.targets > 1\"\n")
+	p.hangup()
+	p.untilStatus("the broken rules are refused", func(st *monitor.Status) bool { return st.FailedReloads == 1 && st.State == monitor.Running })
+	if says := s.says(); !strings.Contains(says, "own.toml") || !strings.Contains(says, "awful") {
+		t.Errorf("the log does not say what is wrong:\n%s", says)
+	}
+
+	s.write(filepath.Join(s.rules, "own.toml"), "[rule.own]\ndetector = \"scan\"\nname = \"n\"\nseverity = \"low\"\nwhen = \"scan.targets > 1\"\n")
+	moved := s.findings + ".1"
+	if err := os.Rename(s.findings, moved); err != nil {
+		t.Fatal(err)
+	}
+	p.hangup()
+	p.untilStatus("the new rules are in force", func(st *monitor.Status) bool { return st.Reloads == 1 && st.State == monitor.Running })
+	p.until("the log says which", func() bool { return strings.Contains(s.says(), "added=[own]") })
+	s.scan(2, 40)
+	p.untilStatus("the new rule finds", func(st *monitor.Status) bool {
+		return slices.ContainsFunc(st.Findings, func(f monitor.Finding) bool { return f.Rule == "own" && f.Severity == "low" })
+	})
+	p.records(80)
+	if d := cmp.Diff(before, s.found(moved)); d != "" {
+		t.Errorf("the file that was moved away changed:\n%s", d)
+	}
+	if len(s.found(s.findings)) < 2 {
+		t.Error("nothing in the new file")
+	}
+	p.hangup()
+	p.untilStatus("nothing is new", func(st *monitor.Status) bool { return st.Reloads == 2 && st.State == monitor.Running })
+	if !strings.Contains(s.says(), "the rules say the same") {
+		t.Errorf("%s", s.says())
+	}
+	if status := p.stop(syscall.SIGTERM); status != 0 {
+		t.Fatalf("exit status %d\n%s", status, s.says())
+	}
+}
+
+// One store belongs to one sidecar.
+func TestRunTwice(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	p := s.start()
+	out, err := command("run", "-c", s.config).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "another tidewatch is running with this store") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	p.untilStatus("the first one runs on", func(st *monitor.Status) bool { return st.State == monitor.Running })
+}
+
+// Metrics can be scraped, and show what is read; so does the status command, in which
+// nothing of the input reaches the terminal unescaped.
+func TestRunIsSeen(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.scan(1, 40)
+	f, err := os.OpenFile(s.log, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteString("\x1b[31mred\tC2\t10.0.0.1\t4000\t192.0.2.1\t443\ttcp\tSF\n"); err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	p := s.start()
+	p.untilStatus("the bad line is refused", func(st *monitor.Status) bool { return st.Refused["time stamp not understood"] == 1 })
+	p.records(40)
+	code, text := p.get("/metrics")
+	problems, err := promlint.New(strings.NewReader(text)).Lint()
+	if code != 200 || err != nil || len(problems) > 0 {
+		t.Errorf("%d %v %v\n%s", code, err, problems, text)
+	}
+	for _, want := range []string{
+		`tidewatch_records_total{kind="conn"} 40`, `tidewatch_source_lag_bytes{source="zeek"} 0`, `tidewatch_source_records_total{source="zeek"} 40`,
+		`tidewatch_refused_lines_total{reason="time stamp not understood"} 1`, "tidewatch_up 1", `tidewatch_entities{kind="hosts"}`,
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %s in\n%s", want, text)
+		}
+	}
+	for path, want := range map[string]string{"/healthz": "ok\n", "/readyz": "ok\n"} {
+		if code, text := p.get(path); code != 200 || text != want {
+			t.Errorf("%s: %d %q", path, code, text)
+		}
+	}
+	status, out, errs := tidewatch(t, "status", "-a", p.address)
+	if status != 0 || errs != "" {
+		t.Fatalf("%d %s", status, errs)
+	}
+	for _, want := range []string{"running", "zeek", "scan", "checkpoint", "refused", "time stamp not understood"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("the status does not say %q:\n%s", want, out)
+		}
+	}
+	if says := s.says(); strings.ContainsRune(says+out, 0x1b) || !strings.Contains(says, "a line is refused") {
+		t.Errorf("%s", says)
+	}
+	if _, out, _ := tidewatch(t, "status", "-a", p.address, "-o", "json"); !json.Valid([]byte(out)) {
+		t.Errorf("no JSON: %s", out)
+	}
+	p.stop(syscall.SIGTERM)
+	if status, _, errs := tidewatch(t, "status", "-a", p.address); status != exitError || !strings.Contains(errs, "no sidecar answers") {
+		t.Errorf("%d %s", status, errs)
+	}
+}
+
+// The service manager hears when the sidecar is ready, alive and about to stop.
+func TestRunNotifies(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "notify")
+	l, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	wait := func(want string) {
+		t.Helper()
+		if err := l.SetReadDeadline(time.Now().Add(60 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		for b := make([]byte, 256); ; {
+			n, err := l.Read(b)
+			if err != nil {
+				t.Fatalf("%s: %v", want, err)
+			}
+			if strings.HasPrefix(string(b[:n]), want) {
+				return
+			}
+		}
+	}
+	s := newSite(t)
+	p := s.start("NOTIFY_SOCKET="+path, "WATCHDOG_USEC=200000")
+	wait("READY=1")
+	wait("WATCHDOG=1")
+	p.hangup()
+	wait("RELOADING=1")
+	wait("READY=1")
+	if status := p.stop(syscall.SIGTERM); status != 0 {
+		t.Errorf("exit status %d\n%s", status, s.says())
+	}
+	wait("STOPPING=1")
+}
+
+func TestCheck(t *testing.T) {
+	s := newSite(t)
+	f := func(want int, says ...string) {
+		t.Helper()
+		status, out, errs := tidewatch(t, "check", "-c", s.config)
+		for _, w := range says {
+			if status != want || !strings.Contains(out+errs, w) {
+				t.Errorf("status %d, want %d; it does not say %q:\n%s%s", status, want, w, out, errs)
+			}
+		}
+	}
+	f(0, "in order: 1 input, ")
+	text := s.config
+	b, err := os.ReadFile(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.write(s.config, strings.Replace(string(b), "*.log", "none-*.log", 1))
+	f(0, "warning: [input.zeek]", "no such file yet")
+	s.write(s.config, string(b)+"adress = 1\n[log]\nlevel = \"loud\"\n")
+	f(1, `unknown key "adress"; did you mean "address"?`, `level = "loud"`, "allowed: debug, info, warn, error")
+	s.write(s.config, string(b))
+	s.write(filepath.Join(s.rules, "bad.toml"), "[rule.x]\nwhen = 1\n")
+	f(1, "bad.toml")
+	s.config += ".none"
+	f(1, "no such file")
+}

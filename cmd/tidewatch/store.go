@@ -1,0 +1,55 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"tidewatch/behavior/disk"
+	"tidewatch/behavior/state"
+	"tidewatch/configs"
+	"tidewatch/event"
+	"tidewatch/internal/pipeline"
+)
+
+// store keeps checkpoints over restarts.
+type store interface {
+	pipeline.Store
+	// Load gives f each record of the last checkpoint, which is f's until it returns.
+	Load(ctx context.Context, f func(state.Section, state.Record) error) (epoch uint64, err error)
+	Close() error
+}
+
+// openStore opens the store that the configuration names.
+func openStore(_ context.Context, cfg *configs.Config, log *slog.Logger) (store, error) {
+	s, err := disk.Open(cfg.Store.Path, disk.Options{Log: log})
+	if errors.Is(err, disk.ErrInUse) {
+		return nil, fmt.Errorf("[store] path: %w\nanother tidewatch is running with this store; one store belongs to one sidecar", err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("[store] path: %w", err)
+	}
+	return s, nil
+}
+
+// checkpoint is what a start needs of the store beside what the engine took.
+type checkpoint struct {
+	epoch     uint64
+	records   int
+	positions []event.Position
+}
+
+// load gives the last checkpoint to the engine.
+func load(ctx context.Context, s store, e *engine) (c checkpoint, err error) {
+	c.epoch, err = s.Load(ctx, func(in state.Section, r state.Record) error {
+		c.records++
+		if in == state.Positions {
+			c.positions = append(c.positions, event.Position{Key: string(r.Key), Value: bytes.Clone(r.Value)})
+			return nil
+		}
+		return e.restore(in, state.Record{Key: bytes.Clone(r.Key), Value: bytes.Clone(r.Value)})
+	})
+	return c, err
+}
