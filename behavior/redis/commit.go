@@ -26,8 +26,16 @@ const (
 // or refuses, it tries again until ctx ends. Its error is ctx's, ErrTaken or a
 // LostError; after the last two, the process starts again with Load. It keeps c.
 func (s *Store) Commit(ctx context.Context, c *state.Checkpoint) error {
-	if s.history.now.gen == 0 || c.Epoch <= s.last {
-		return fmt.Errorf("redis: epoch %d does not follow what Load returned, %d", c.Epoch, s.last)
+	if s.history.now.gen == 0 {
+		if err := s.insist(ctx, func() error { _, err := s.begin(ctx); return err }); err != nil {
+			return err
+		}
+	}
+	switch {
+	case c.Epoch < s.last:
+		return fmt.Errorf("redis: epoch %d is older than the one committed last, %d", c.Epoch, s.last)
+	case c.Epoch == s.last && ctx.Err() == nil:
+		return nil // it came twice
 	}
 	pending := []*state.Checkpoint{c}
 	err := s.insist(ctx, func() error {
@@ -44,7 +52,7 @@ func (s *Store) Commit(ctx context.Context, c *state.Checkpoint) error {
 	}
 	s.history.now.epoch = c.Epoch
 	w := writer{Store: s, ctx: ctx, epoch: c.Epoch, period: s.period(), deltas: map[bucket][]byte{}}
-	for _, step := range []func([]*state.Checkpoint) error{w.entities, w.ledgers, w.mark, w.seal} {
+	for _, step := range []func([]*state.Checkpoint) error{w.ledgers, w.mark, w.seal} {
 		if err := step(pending); err != nil {
 			return err
 		}
@@ -57,6 +65,10 @@ func (s *Store) Commit(ctx context.Context, c *state.Checkpoint) error {
 		s.suspect.Store(true)
 		s.log.Debug("redis: what is out of date was not removed; it does no harm", "error", err)
 	}
+	for _, p := range pending {
+		s.shelf.put(p)
+	}
+	s.share(ctx, time.Now(), false)
 	return nil
 }
 
@@ -81,6 +93,9 @@ func (s *Store) insist(ctx context.Context, f func() error) error {
 			return context.Cause(ctx)
 		}
 		s.count.retries.Add(1)
+		if cluster, ok := s.client.(*goredis.ClusterClient); ok {
+			cluster.ReloadState(ctx) // a replica may have taken over
+		}
 		if time.Since(said) > time.Minute {
 			s.log.Warn("redis does not take an epoch; detection goes on, and it is tried again", "error", err)
 			said = time.Now()
@@ -213,16 +228,14 @@ type writer struct {
 	epoch  uint64
 	period uint64
 	deltas map[bucket][]byte // what the epoch changes in ledgers
+	budget int               // bytes of buckets that may be written as a whole
 }
-
-// listed is the value of a key in the ledger of keys.
-var listed = []byte{1}
 
 // send sends commands until Redis has done all of them. It calls fill again before each
 // attempt, in a generation of its own: the names of fields differ.
 func (w *writer) send(fill func(p goredis.Pipeliner)) error {
 	return w.insist(w.ctx, func() error {
-		if w.suspect.Load() || len(w.slots.known) > maxSlots {
+		if w.suspect.Load() {
 			if err := w.renew(); err != nil {
 				return err
 			}
@@ -244,26 +257,6 @@ func (w *writer) send(fill func(p goredis.Pipeliner)) error {
 	})
 }
 
-// failed returns the error of a pipeline. A key that somebody else uses is no error: it
-// would be one for ever.
-func (w *writer) failed(cmds []goredis.Cmder) (failed error) {
-	refused := 0
-	for _, c := range cmds {
-		switch err := c.Err(); {
-		case err == nil:
-		case wrongType(err):
-			refused++
-		default:
-			failed = err
-		}
-	}
-	if refused > 0 {
-		w.count.refused.Add(uint64(refused))
-		w.log.Warn("keys in redis are of another type: somebody else uses them", "prefix", w.prefix, "keys", refused)
-	}
-	return failed
-}
-
 // renew begins a generation within an epoch. What the last one has written of this
 // epoch counts if the epoch is committed: it is the same.
 func (w *writer) renew() error {
@@ -274,118 +267,22 @@ func (w *writer) renew() error {
 	return nil
 }
 
-// entities writes the records that changed. Of several with one key the last counts.
-func (w *writer) entities(pending []*state.Checkpoint) error {
-	var batch []state.Record
-	done, size := map[string]struct{}{}, 0
-	for _, c := range slices.Backward(pending) {
-		for _, r := range slices.Backward(c.Changed[state.Entities]) {
-			if _, twice := done[string(r.Key)]; twice {
-				continue
-			}
-			done[string(r.Key)] = struct{}{}
-			batch = append(batch, r)
-			if size += len(r.Value) + len(r.Key); len(batch) == pipeCommands || size > pipeBytes {
-				if err := w.sendEntities(batch); err != nil {
-					return err
-				}
-				batch, size = batch[:0], 0
-			}
-		}
-	}
-	return w.sendEntities(batch)
-}
-
-func (w *writer) sendEntities(batch []state.Record) error {
-	for i := range batch {
-		if len(batch[i].Value) == 0 {
-			w.remove(batch[i].Key)
-		}
-	}
-	return w.send(func(p goredis.Pipeliner) {
-		for i := range batch {
-			if len(batch[i].Value) > 0 {
-				w.entity(p, &batch[i])
-			}
-		}
-	})
-}
-
-// remove takes an entity off the list of this sensor's. Its fields go once the epoch
-// is committed.
-func (w *writer) remove(key []byte) {
-	h := w.slots.hash(key)
-	if _, known := w.slots.known[h]; !known && len(w.history.spans) == 0 {
-		return // it was never written
-	}
-	delete(w.slots.known, h)
-	w.list(key, nil)
-	w.garbage = append(w.garbage, fieldsOf{w.entityKey(key), w.fieldsOf(append(w.older(), w.history.now.gen))})
-}
-
-// older returns the last generations before this one.
-func (w *writer) older() []uint64 {
-	var gens []uint64
-	for _, s := range w.history.spans[max(0, len(w.history.spans)-8):] {
-		gens = append(gens, s.gen)
-	}
-	return gens
-}
-
-// fieldsOf names an entity's fields of some generations.
-func (w *writer) fieldsOf(gens []uint64) (fields []string) {
-	for _, g := range gens {
-		fields = append(fields, entityField(w.cfg.Sensor, g, 0), entityField(w.cfg.Sensor, g, 1))
-	}
-	return fields
-}
-
-// list notes in the ledger that this sensor has an entity, or has it no more.
-func (w *writer) list(key, value []byte) {
-	b := bucketOf(keysSection, key)
-	w.deltas[b] = appendEntry(w.deltas[b], key, value)
-}
-
-// entity writes one record to the field that its last version is not in.
-func (w *writer) entity(p goredis.Pipeliner, r *state.Record) {
-	h, key := w.slots.hash(r.Key), w.entityKey(r.Key)
-	at, known := w.slots.known[h]
-	if known && at.epoch != uint32(w.epoch) {
-		at.n ^= 1
-	}
-	field := entityField(w.cfg.Sensor, w.history.now.gen, at.n)
-	p.HSet(w.ctx, key, field, encodeEntity(w.epoch, r.Value, r.Key, field))
-	if !known || at.period != uint16(w.period) {
-		p.Expire(w.ctx, key, w.cfg.ttl())
-	}
-	if !known {
-		w.list(r.Key, listed)
-		if old := w.older(); len(old) > 0 {
-			w.garbage = append(w.garbage, fieldsOf{key, w.fieldsOf(old)})
-		}
-	}
-	at.epoch, at.period = uint32(w.epoch), uint16(w.period)
-	w.slots.known[h] = at
-}
-
-// ledgers writes what changed in the sections that are this sensor's alone. Positions
-// are left to seal.
+// ledgers writes what changed. Positions are left to seal.
 func (w *writer) ledgers(pending []*state.Checkpoint) error {
 	for _, c := range pending {
 		for section, rs := range c.Changed {
-			if state.Section(section) == state.Entities {
-				continue
-			}
 			for _, r := range rs {
 				b := bucketOf(state.Section(section), r.Key)
 				w.deltas[b] = appendEntry(w.deltas[b], r.Key, r.Value)
+				w.budget += 2 * (len(r.Key) + len(r.Value))
 			}
 		}
 	}
+	w.budget = max(w.budget, 8<<20)
 	var batch []entry
 	size := 0
 	for b := range eachBucket() {
-		if b.section == state.Positions || len(w.deltas[b]) == 0 {
+		if b.section == state.Positions {
 			continue
 		}
 		e, err := w.entry(b)
@@ -414,8 +311,12 @@ type entry struct {
 func (w *writer) sendEntries(batch []entry) error {
 	return w.send(func(p goredis.Pipeliner) {
 		for _, e := range batch {
-			key, field := w.ledgerKey(e.bucket), epochField(e.kind, w.history.now)
-			p.HSet(w.ctx, key, field, seal(e.body, key, field))
+			key := w.ledgerKey(e.bucket)
+			if e.kind != 0 {
+				field := epochField(e.kind, w.history.now)
+				p.HSet(w.ctx, key, field, seal(e.body, key, field))
+				w.Store.ledgers[e.bucket].tip = w.history.now
+			}
 			if e.expire {
 				p.Expire(w.ctx, key, w.cfg.ttl())
 			}
@@ -427,56 +328,69 @@ func (w *writer) sendEntries(batch []entry) error {
 // have come together, everything.
 func (w *writer) entry(b bucket) (entry, error) {
 	l := w.Store.ledgers[b]
-	if l == nil {
-		l = &ledger{}
+	if l == nil { // it was not read: its size is not known
+		l = &ledger{since: 1 << 30}
 		w.Store.ledgers[b] = l
 	}
-	body, expire := w.deltas[b], l.period != w.period
-	l.period = w.period
-	if !l.due(len(body)) {
-		l.deltas++
-		l.since += len(body)
-		return entry{b, fieldDelta, body, expire}, nil
+	e := entry{bucket: b, body: w.deltas[b], expire: l.period != w.period && (l.tip.gen != 0 || len(w.deltas[b]) > 0)}
+	if e.expire {
+		l.period = w.period
 	}
-	var fields map[string]string
+	if len(e.body) == 0 {
+		return e, nil
+	}
+	e.kind = fieldDelta
+	if should, must := l.due(len(e.body)); !must && (!should || w.budget < l.whole+l.since) {
+		l.deltas++
+		l.since += len(e.body)
+		return e, nil
+	}
+	w.budget -= l.whole + l.since
+	e.kind = fieldWhole
+	f, err := w.readBucket(b)
+	if err != nil {
+		return e, err
+	}
+	if err := apply(f.records, e.body); err != nil {
+		panic("redis: " + err.Error())
+	}
+	w.garbage = append(w.garbage, fieldsOf{w.ledgerKey(b), f.fields})
+	e.body = f.body()
+	*l = ledger{whole: len(e.body), period: l.period, tip: l.tip}
+	return e, nil
+}
+
+// readBucket reads what a bucket of ours holds.
+func (w *writer) readBucket(b bucket) (f folded, err error) {
 	key := w.ledgerKey(b)
-	err := w.insist(w.ctx, func() (err error) {
+	err = w.insist(w.ctx, func() error {
 		w.count.commands.Add(1)
-		fields, err = w.client.HGetAll(w.ctx, key).Result()
+		fields, err := w.client.HGetAll(w.ctx, key).Result()
+		f = fold(key, fields, &w.history)
 		return err
 	})
-	if err != nil {
-		return entry{}, err
-	}
-	f := fold(key, fields, &w.history)
 	if f.bad > 0 {
 		w.count.damaged.Add(uint64(f.bad))
 		w.log.Warn("values in redis are damaged", "key", key, "values", f.bad)
 	}
-	if err := apply(f.records, body); err != nil {
-		panic("redis: " + err.Error())
-	}
-	w.garbage = append(w.garbage, fieldsOf{key, f.fields})
-	body = f.body()
-	*l = ledger{whole: len(body), period: l.period}
-	return entry{b, fieldWhole, body, expire}, nil
+	return f, err
 }
 
 // seal writes the epoch itself, with the positions, in one command.
 func (w *writer) seal([]*state.Checkpoint) error {
 	b := bucket{section: state.Positions}
 	key := w.ledgerKey(b)
-	var e entry
-	if len(w.deltas[b]) > 0 {
-		var err error
-		if e, err = w.entry(b); err != nil {
-			return err
-		}
+	e, err := w.entry(b)
+	if err != nil {
+		return err
 	}
 	var sealed uint64
-	err := w.send(func(p goredis.Pipeliner) {
+	err = w.send(func(p goredis.Pipeliner) {
 		sealed = w.history.now.gen
-		c := commit{history: w.history, written: time.Now().UnixNano(), markers: w.markers}
+		if e.kind != 0 {
+			w.Store.ledgers[b].tip = w.history.now
+		}
+		c := commit{history: w.history, written: time.Now().UnixNano(), markers: w.markers, tips: w.tips()}
 		field := genField(fieldCommit, sealed)
 		args := []any{field, c.encode(key, field)}
 		if e.kind != 0 {
@@ -492,6 +406,17 @@ func (w *writer) seal([]*state.Checkpoint) error {
 	w.outdated(key, sealed)
 	w.sealed = sealed
 	return nil
+}
+
+// tips returns the last field of each bucket.
+func (s *Store) tips() map[bucket]version {
+	tips := map[bucket]version{}
+	for b, l := range s.ledgers {
+		if l.tip.gen != 0 {
+			tips[b] = l.tip
+		}
+	}
+	return tips
 }
 
 // outdated marks fields of a sensor's key for removal: commits that are not the last,

@@ -44,6 +44,7 @@ type Config struct {
 
 	TTL      strict.Duration `toml:"ttl"`      // how long a key lives that nobody writes, at least 1 h
 	Timeout  strict.Duration `toml:"timeout"`  // to connect, for a write and for an answer
+	Share    strict.Duration `toml:"share"`    // how often others are told of an entity, at most
 	Replicas int             `toml:"replicas"` // that must have an epoch before it is committed
 
 	Log *slog.Logger `toml:"-"` // nil: nothing is logged
@@ -56,6 +57,7 @@ func DefaultConfig() Config {
 		Addresses: []string{"127.0.0.1:6379"},
 		Prefix:    "tw",
 		TTL:       strict.Duration(35 * 24 * time.Hour), // prevalence looks back 30 days
+		Share:     strict.Duration(time.Minute),
 		Timeout:   strict.Duration(5 * time.Second),
 	}
 }

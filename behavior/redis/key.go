@@ -13,9 +13,9 @@ import (
 //
 //	<prefix>:e:{<kind>:<key>}                  an entity, a field a sensor and version
 //	<prefix>:s:{<sensor>}                      a sensor: who writes, its epoch, its positions
-//	<prefix>:l:{<sensor>/<section>/<bucket>}   a ledger: records that are one sensor's alone
+//	<prefix>:l:{<sensor>/<section>/<bucket>}   a ledger: what a sensor's epochs changed
 //	<prefix>:m:{<n>}:<sensor>                  a marker on each node of a cluster
-//	<prefix>:u:{<key>}:<period>                who uses a destination, a HyperLogLog
+//	<prefix>:sensors                           the names of all sensors
 //
 // What is in braces decides the slot. A record's key is bytes that a log may have a
 // say in: it is encoded, and bounded.
@@ -40,29 +40,31 @@ func (s *Store) entityKey(key []byte) string {
 
 func (s *Store) sensorKey(sensor string) string { return s.prefix + "s:{" + sensor + "}" }
 
-func (s *Store) ledgerKey(b bucket) string {
+func (s *Store) ledgerKey(b bucket) string { return s.ledgerKeyOf(s.cfg.Sensor, b) }
+
+func (s *Store) ledgerKeyOf(sensor string, b bucket) string {
 	if b.section == state.Positions {
-		return s.sensorKey(s.cfg.Sensor) // committed together with the epoch
+		return s.sensorKey(sensor) // committed together with the epoch
 	}
-	return s.prefix + "l:{" + s.cfg.Sensor + "/" + sectionName(b.section) + "/" + strconv.Itoa(int(b.n)) + "}"
+	return s.prefix + "l:{" + sensor + "/" + b.section.String() + "/" + strconv.Itoa(int(b.n)) + "}"
 }
 
 func (s *Store) markerKey(n int) string {
 	return s.prefix + "m:{" + strconv.Itoa(n) + "}:" + s.cfg.Sensor
 }
 
-// entityField is the name of one version of a sensor's record.
-func entityField(sensor string, gen uint64, slot byte) string {
-	return sensor + ":" + strconv.FormatUint(gen, 36) + string('A'+rune(slot))
+// entityField is the name of a sensor's record of an entity.
+func entityField(sensor string, gen uint64) string {
+	return sensor + ":" + strconv.FormatUint(gen, 36)
 }
 
 // parseEntityField is the inverse of entityField.
 func parseEntityField(f string) (sensor string, gen uint64, ok bool) {
 	i := strings.LastIndexByte(f, ':')
-	if i < 1 || len(f) < i+3 || f[len(f)-1] != 'A' && f[len(f)-1] != 'B' {
+	if i < 1 {
 		return "", 0, false
 	}
-	gen, err := strconv.ParseUint(f[i+1:len(f)-1], 36, 64)
+	gen, err := strconv.ParseUint(f[i+1:], 36, 64)
 	return f[:i], gen, err == nil && name.MatchString(f[:i])
 }
 

@@ -3,32 +3,35 @@ package redis
 import (
 	"cmp"
 	"encoding/binary"
-	"hash/maphash"
+	"iter"
 	"maps"
 	"slices"
 
 	"tidewatch/behavior/state"
 )
 
-// keysSection is the ledger that lists which entities a sensor has: what it reads when
-// it starts, and what tells it that Redis lost one.
-const keysSection = state.NumSections
-
-// buckets says how many buckets each ledger has. They are part of the format.
-var buckets = [state.NumSections + 1]uint32{
-	state.Positions: 1, state.Suppression: 4, state.Joined: 16, state.Population: 32, keysSection: 16,
+// buckets says how many buckets the ledger of each section has. They are part of the
+// format.
+var buckets = [state.NumSections]uint32{
+	state.Positions: 1, state.Entities: 128, state.Suppression: 4, state.Joined: 16, state.Population: 32,
 }
 
-func sectionName(s state.Section) string {
-	if s == keysSection {
-		return "keys"
+// eachBucket lists the buckets of all ledgers; those of positions come first.
+func eachBucket() iter.Seq[bucket] {
+	return func(yield func(bucket) bool) {
+		for section, n := range buckets {
+			for i := range n {
+				if !yield(bucket{state.Section(section), i}) {
+					return
+				}
+			}
+		}
 	}
-	return s.String()
 }
 
 // bucket is one hash of a ledger. Each of its fields holds what one epoch changed, or
-// everything up to one: a few large values, where a field a record would take four
-// times the memory and a command each.
+// everything up to one, and is never written again: a few large values, where a key a
+// record would take several times the memory and a command for each change.
 type bucket struct {
 	section state.Section
 	n       uint32
@@ -44,15 +47,18 @@ func bucketOf(section state.Section, key []byte) bucket {
 
 // ledger is what a writer knows of a bucket.
 type ledger struct {
-	whole, since int    // bytes of the last whole, and of the deltas after it
-	deltas       int    // fields after it
-	period       uint64 // in which its TTL was renewed
+	whole, since int     // bytes of the last whole, and of the deltas after it
+	deltas       int     // fields after it
+	tip          version // of the last field
+	period       uint64  // in which its TTL was renewed
 }
 
-// due reports whether a bucket is to be written as a whole: its size at most doubles.
-func (l *ledger) due(delta int) bool {
+// due reports whether a bucket should be written as a whole, and whether it must:
+// as a rule, its size at most doubles.
+func (l *ledger) due(delta int) (should, must bool) {
 	const small = 16 << 10
-	return l.since+delta > max(l.whole, small) || l.deltas >= 128
+	size := l.since + delta
+	return size > max(l.whole, small) || l.deltas >= 128, size > 4*max(l.whole, small) || l.deltas >= 1024
 }
 
 // appendEntry appends a record; one without a value removes.
@@ -89,13 +95,15 @@ type folded struct {
 	ledger  ledger
 }
 
+// part is a field of a bucket.
+type part struct {
+	kind rune
+	version
+	field string
+}
+
 // fold reads a bucket: the newest whole that counts and the deltas after it.
 func fold(key string, fields map[string]string, h *history) folded {
-	type part struct {
-		kind rune
-		version
-		field string
-	}
 	var parts []part
 	f := folded{records: map[string][]byte{}}
 	for name := range fields {
@@ -110,9 +118,7 @@ func fold(key string, fields map[string]string, h *history) folded {
 			f.void = append(f.void, name)
 		}
 	}
-	slices.SortFunc(parts, func(a, b part) int {
-		return cmp.Or(cmp.Compare(a.gen, b.gen), cmp.Compare(a.epoch, b.epoch), cmp.Compare(a.kind, b.kind))
-	})
+	slices.SortFunc(parts, compareParts)
 	for _, p := range parts {
 		body, err := open(fields[p.field], key, p.field)
 		if err == nil && p.kind == fieldWhole {
@@ -125,12 +131,17 @@ func fold(key string, fields map[string]string, h *history) folded {
 		if err != nil {
 			f.bad++
 		}
+		f.ledger.tip = p.version
 		if p.kind == fieldDelta {
 			f.ledger.deltas++
 			f.ledger.since += len(fields[p.field])
 		}
 	}
 	return f
+}
+
+func compareParts(a, b part) int {
+	return cmp.Or(cmp.Compare(a.gen, b.gen), cmp.Compare(a.epoch, b.epoch), cmp.Compare(a.kind, b.kind))
 }
 
 // body returns the entries of all records, in the order of their keys.
@@ -141,23 +152,3 @@ func (f *folded) body() []byte {
 	}
 	return b
 }
-
-// slots knows which of its two fields each entity was last written to in this
-// generation, and when its TTL was renewed. It takes about 40 bytes an entity.
-type slots struct {
-	seed  maphash.Seed
-	known map[uint64]slot
-}
-
-// maxSlots bounds slots: beyond it a new generation begins, which knows none.
-const maxSlots = 4 << 20
-
-type slot struct {
-	epoch  uint32 // its lower bits: of the last write
-	period uint16
-	n      byte // 0 or 1
-}
-
-func newSlots() slots { return slots{maphash.MakeSeed(), map[uint64]slot{}} }
-
-func (s *slots) hash(key []byte) uint64 { return maphash.Bytes(s.seed, key) }

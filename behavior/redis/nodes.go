@@ -84,9 +84,6 @@ func (w *writer) markNode(m int) error {
 	}
 	w.count.commands.Add(uint64(p.Len()))
 	if _, err := p.Exec(w.ctx); err != nil {
-		if cluster, is := w.client.(*goredis.ClusterClient); is {
-			cluster.ReloadState(w.ctx)
-		}
 		return err
 	}
 	if have != nil {

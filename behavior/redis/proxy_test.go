@@ -116,6 +116,10 @@ func (p *proxy) pass(client, server net.Conn, piece []byte) bool {
 		p.then()
 		p.then = nil
 	}
+	if p.down {
+		p.lock.Unlock()
+		return false
+	}
 	accident := -1
 	if p.every > 0 && p.r.IntN(p.every) == 0 {
 		accident = p.r.IntN(4)

@@ -1,16 +1,17 @@
 // Package redis keeps baselines in Redis, where all sensors share them.
 //
 // Every write can be repeated, and comes to the same in any order: clients re-send what
-// they got no answer to, and what was sent may arrive long after. An entity is one hash,
-// with two fields for each sensor that are written in turns, each tagged with its epoch.
-// What a sensor alone needs lies in ledgers, whose fields are never written again. The
-// sensor's epoch is written last, in one command with its positions; readers take the
-// newest version that is not newer than it. So an epoch is seen as a whole or not at
-// all, without transactions and on any number of nodes.
+// they got no answer to, and what was sent may arrive long after. What a sensor's epochs
+// change goes into ledgers, hashes whose fields are named after the epoch and never
+// written again. The epoch itself is written last, in one command with its positions;
+// readers pass over what is newer. So an epoch is seen as a whole or not at all, without
+// transactions and on any number of nodes.
+//
+// What a sensor knows of an entity is also kept in one hash for the entity, a field a
+// sensor, which the others read.
 package redis
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -41,12 +42,13 @@ type Store struct {
 	last    uint64  // the last epoch that was committed
 	sealed  uint64  // the generation whose commit is the last; 0: none
 	markers []int   // that the last commit has set
-	slots   slots
 	ledgers map[bucket]*ledger
 	recent  recent
+	shelf   shelf
 	garbage []fieldsOf  // to be removed once the epoch is committed
 	suspect atomic.Bool // something was sent whose answer was lost
 
+	seen  map[string]version // of other sensors, by Peers
 	count counters
 }
 
@@ -67,8 +69,8 @@ type Stats struct {
 	Commits  uint64    // epochs
 	Retries  uint64    // of writes that failed
 	Commands uint64    // sent by Commit
-	Refused  uint64    // records whose key somebody else uses for something else
-	Missing  uint64    // records that Redis has lost or evicted
+	Refused  uint64    // writes to a key that somebody else uses for something else
+	Missing  uint64    // keys that Redis has lost or evicted
 	Damaged  uint64    // values with a wrong checksum
 	Lost     uint64    // epochs that Redis lost and that were written again
 	Last     time.Time // of the last commit
@@ -106,7 +108,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	}
 	s := &Store{
 		cfg: c, prefix: c.Prefix + ":", log: c.Log, id: rand.Text(),
-		slots: newSlots(), ledgers: map[bucket]*ledger{},
+		ledgers: map[bucket]*ledger{}, seen: map[string]version{}, shelf: newShelf(time.Duration(c.Share)),
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
@@ -130,8 +132,14 @@ func (c *Config) where() string {
 	return strings.Join(c.Addresses, ", ")
 }
 
-// Close closes the connections. What Commit has returned from is safe.
-func (s *Store) Close() error { return s.client.Close() }
+// Close gives other sensors what they have not got yet, as far as one timeout allows, and
+// closes the connections. What Commit has returned from is safe.
+func (s *Store) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.timeout())
+	defer cancel()
+	s.share(ctx, time.Now(), true)
+	return s.client.Close()
+}
 
 // own is what a sensor's key holds.
 type own struct {
@@ -173,31 +181,32 @@ func readOwn(key string, fields map[string]string) (own, error) {
 
 // Load gives f the records of this sensor as they were at its last commit, section by
 // section, and returns the epoch of that commit: 0 if there is none. From then on
-// nobody else writes as this sensor. What Redis has lost of single records is counted
-// in Stats and logged.
+// nobody else writes as this sensor. It may be called again, to go back to that epoch.
+// What Redis has lost of single keys is counted in Stats and logged.
 func (s *Store) Load(ctx context.Context, f func(state.Section, state.Record) error) (epoch uint64, err error) {
-	key := s.sensorKey(s.cfg.Sensor)
-	fields, err := s.client.HGetAll(ctx, key).Result()
+	o, err := s.begin(ctx)
 	if err != nil {
-		return 0, fmt.Errorf("redis: reading %s: %w", key, err)
-	}
-	o, err := readOwn(key, fields)
-	if err != nil {
-		return 0, fmt.Errorf("redis: %w", err)
-	}
-	s.adopt(&o)
-	if err := s.claim(ctx); err != nil {
 		return 0, err
 	}
-	s.markers, s.recent = o.commit.markers, recent{before: s.last}
-	for b := range eachBucket() {
-		if b.section != state.Positions {
-			if fields, err = s.client.HGetAll(ctx, s.ledgerKey(b)).Result(); err != nil {
-				return 0, fmt.Errorf("redis: reading %s: %w", s.ledgerKey(b), err)
-			}
+	if err := s.loadBucket(bucket{section: state.Positions}, o.fields, o.commit.tips[bucket{section: state.Positions}], f); err != nil {
+		return 0, err
+	}
+	for part := range batches(eachBucket(), readBuckets) { // positions once more: they are few
+		p := s.client.Pipeline()
+		cmds := make([]*goredis.MapStringStringCmd, len(part))
+		for i, b := range part {
+			cmds[i] = p.HGetAll(ctx, s.ledgerKey(b))
 		}
-		if err := s.loadBucket(ctx, b, fields, f); err != nil {
-			return 0, err
+		if _, err := p.Exec(ctx); err != nil {
+			return 0, fmt.Errorf("redis: reading %s and others: %w", s.ledgerKey(part[0]), err)
+		}
+		for i, b := range part {
+			if b.section == state.Positions {
+				continue
+			}
+			if err := s.loadBucket(b, cmds[i].Val(), o.commit.tips[b], f); err != nil {
+				return 0, err
+			}
 		}
 	}
 	if node, err := s.marked(ctx); err != nil {
@@ -205,23 +214,45 @@ func (s *Store) Load(ctx context.Context, f func(state.Section, state.Record) er
 	} else if node < s.last {
 		s.log.Error("a node of redis has lost records: those that changed in these epochs are old", "from", node+1, "to", s.last)
 	}
-	if m := s.count.missing.Load(); m > 0 {
-		s.log.Warn("redis has lost records of entities: it was out of memory, or a node failed", "records", m)
-	}
 	return s.last, s.clean(ctx)
 }
 
-// eachBucket lists the buckets of all ledgers; those of positions come first.
-func eachBucket() iter.Seq[bucket] {
-	return func(yield func(bucket) bool) {
-		for section, n := range buckets {
-			for i := range n {
-				if !yield(bucket{state.Section(section), i}) {
+// readBuckets is how many buckets are read at once: they may be large.
+const readBuckets = 8
+
+// batches cuts a sequence into slices of at most n.
+func batches[T any](seq iter.Seq[T], n int) iter.Seq[[]T] {
+	return func(yield func([]T) bool) {
+		var part []T
+		for v := range seq {
+			if part = append(part, v); len(part) == n {
+				if !yield(part) {
 					return
 				}
+				part = nil
 			}
 		}
+		if len(part) > 0 {
+			yield(part)
+		}
 	}
+}
+
+// begin reads where this sensor is, and claims its name.
+func (s *Store) begin(ctx context.Context) (own, error) {
+	key := s.sensorKey(s.cfg.Sensor)
+	fields, err := s.client.HGetAll(ctx, key).Result()
+	if err != nil {
+		return own{}, fmt.Errorf("redis: reading %s: %w", key, err)
+	}
+	o, err := readOwn(key, fields)
+	if err != nil {
+		return own{}, fmt.Errorf("redis: %w", err)
+	}
+	s.adopt(&o)
+	s.ledgers, s.garbage = map[bucket]*ledger{}, nil
+	s.markers, s.recent = o.commit.markers, recent{before: s.last}
+	return o, s.claim(ctx)
 }
 
 // adopt takes over what an earlier process has left.
@@ -238,164 +269,32 @@ func (s *Store) adopt(o *own) {
 	}
 }
 
-func (s *Store) loadBucket(ctx context.Context, b bucket, fields map[string]string, f func(state.Section, state.Record) error) error {
-	folded := fold(s.ledgerKey(b), fields, &s.history)
-	s.ledgers[b] = &folded.ledger
-	if len(folded.void) > 0 {
-		s.garbage = append(s.garbage, fieldsOf{s.ledgerKey(b), folded.void})
+// loadBucket gives f the records of a bucket.
+func (s *Store) loadBucket(b bucket, fields map[string]string, tip version, f func(state.Section, state.Record) error) error {
+	key := s.ledgerKey(b)
+	folded := fold(key, fields, &s.history)
+	if folded.ledger.tip != tip {
+		s.count.missing.Add(1)
+		s.log.Error("redis has lost records: it was out of memory, or a node failed", "key", key)
 	}
-	s.count.damaged.Add(uint64(folded.bad))
 	if folded.bad > 0 {
-		s.log.Warn("values in redis are damaged", "key", s.ledgerKey(b), "values", folded.bad)
+		s.count.damaged.Add(uint64(folded.bad))
+		s.log.Error("values in redis are damaged", "key", key, "values", folded.bad)
 	}
-	keys := slices.Sorted(maps.Keys(folded.records))
-	if b.section != keysSection {
-		for _, k := range keys {
-			if err := f(b.section, state.Record{Key: []byte(k), Value: folded.records[k]}); err != nil {
-				return err
-			}
-		}
-		return nil
+	if len(folded.void) > 0 {
+		s.garbage = append(s.garbage, fieldsOf{key, folded.void})
 	}
-	for part := range slices.Chunk(keys, readSize) {
-		if err := s.loadEntities(ctx, part, f); err != nil {
+	s.ledgers[b] = &folded.ledger
+	for _, k := range slices.Sorted(maps.Keys(folded.records)) {
+		if err := f(b.section, state.Record{Key: []byte(k), Value: folded.records[k]}); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// readSize is how many entities are read at once.
-const readSize = 1000
-
-// loadEntities reads this sensor's records of entities.
-func (s *Store) loadEntities(ctx context.Context, keys []string, f func(state.Section, state.Record) error) error {
-	own := func(sensor string) *history {
-		if sensor == s.cfg.Sensor {
-			return &s.history
-		}
-		return nil
-	}
-	all, err := s.readEntities(ctx, keys, s.cfg.Sensor+":*")
-	if err != nil {
-		return err
-	}
-	for i, fields := range all {
-		v := newest(keys[i], fields, own)
-		s.count.damaged.Add(uint64(v.damaged))
-		if old := v.old[s.cfg.Sensor]; len(old) > 0 {
-			s.garbage = append(s.garbage, fieldsOf{s.entityKey([]byte(keys[i])), old})
-		}
-		if len(v.versions) == 0 {
-			s.count.missing.Add(1)
-			continue
-		}
-		if err := f(state.Entities, state.Record{Key: []byte(keys[i]), Value: v.versions[0].Value}); err != nil {
-			return err
-		}
-		if len(s.garbage) >= readSize {
-			if err := s.clean(ctx); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// readEntities reads the fields of entities that match a pattern: of one sensor or
-// of all.
-func (s *Store) readEntities(ctx context.Context, keys []string, match string) ([]map[string]string, error) {
-	all := make([]map[string]string, len(keys))
-	cursors := make([]uint64, len(keys))
-	left := make([]int, len(keys))
-	for i := range keys {
-		all[i], left[i] = map[string]string{}, i
-	}
-	for len(left) > 0 {
-		pipe := s.client.Pipeline()
-		scans := make([]*goredis.ScanCmd, len(left))
-		for j, i := range left {
-			scans[j] = pipe.HScan(ctx, s.entityKey([]byte(keys[i])), cursors[i], match, 1000)
-		}
-		if _, err := pipe.Exec(ctx); err != nil && !wrongType(err) {
-			return nil, fmt.Errorf("redis: reading entities: %w", err)
-		}
-		var more []int
-		for j, i := range left {
-			pairs, cursor, err := scans[j].Result()
-			if err != nil && !wrongType(err) {
-				return nil, fmt.Errorf("redis: reading entities: %w", err)
-			}
-			for ; len(pairs) > 1; pairs = pairs[2:] {
-				all[i][pairs[0]] = pairs[1]
-			}
-			if cursors[i] = cursor; cursor != 0 {
-				more = append(more, i)
-			}
-		}
-		left = more
-	}
-	return all, nil
 }
 
 // wrongType reports whether a key is not ours: it is not of the type that we write.
 func wrongType(err error) bool { return goredis.HasErrorPrefix(err, "WRONGTYPE") }
-
-// Version is what one sensor knows of an entity.
-type Version struct {
-	Sensor string
-	Epoch  uint64 // of that sensor
-	Value  []byte
-}
-
-// newestVersions is what newest finds of one entity.
-type newestVersions struct {
-	versions []Version           // one a sensor, in the order of their names
-	old      map[string][]string // fields by sensor that do not count, or not any more
-	damaged  int                 // and of other formats
-}
-
-// newest finds the newest version of each sensor that counts. Sensors whose history is
-// not known are left out.
-func newest(key string, fields map[string]string, of func(sensor string) *history) newestVersions {
-	type found struct {
-		version
-		field string
-		value []byte
-	}
-	best := map[string]found{}
-	n := newestVersions{old: map[string][]string{}}
-	for f, b := range fields {
-		sensor, gen, ok := parseEntityField(f)
-		if !ok {
-			continue
-		}
-		h := of(sensor)
-		if h == nil {
-			continue
-		}
-		epoch, value, err := decodeEntity(b, []byte(key), f)
-		v := version{gen, epoch}
-		switch {
-		case err != nil:
-			n.damaged++ // left alone: it may be of a newer format
-		case !h.counts(v):
-			n.old[sensor] = append(n.old[sensor], f)
-		case best[sensor].field == "":
-			best[sensor] = found{v, f, value}
-		case v.after(best[sensor].version):
-			n.old[sensor] = append(n.old[sensor], best[sensor].field)
-			best[sensor] = found{v, f, value}
-		default:
-			n.old[sensor] = append(n.old[sensor], f)
-		}
-	}
-	for sensor, b := range best {
-		n.versions = append(n.versions, Version{sensor, b.epoch, b.value})
-	}
-	slices.SortFunc(n.versions, func(a, b Version) int { return cmp.Compare(a.Sensor, b.Sensor) })
-	return n
-}
 
 // claim begins a generation of our own.
 func (s *Store) claim(ctx context.Context) error {
@@ -409,7 +308,9 @@ func (s *Store) claim(ctx context.Context) error {
 		pipe.HSetNX(ctx, key, field, s.id)
 		owner := pipe.HGet(ctx, key, field)
 		pipe.Expire(ctx, key, s.cfg.ttl())
-		s.count.commands.Add(3)
+		pipe.SAdd(ctx, s.prefix+"sensors", s.cfg.Sensor)
+		pipe.Expire(ctx, s.prefix+"sensors", s.cfg.ttl())
+		s.count.commands.Add(5)
 		if _, err := pipe.Exec(ctx); err != nil {
 			return fmt.Errorf("redis: claiming %s: %w", key, err)
 		}
@@ -419,7 +320,7 @@ func (s *Store) claim(ctx context.Context) error {
 		gen++
 	}
 	s.history.next(gen)
-	s.slots = newSlots()
+	s.shelf.renew()
 	s.suspect.Store(false)
 	return nil
 }

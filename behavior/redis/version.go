@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"hash/crc32"
 	"slices"
+
+	"tidewatch/behavior/state"
 )
 
 // A version is named after the generation and the epoch that wrote it.
@@ -122,8 +124,9 @@ func decodeEntity(b string, key []byte, field string) (epoch uint64, value []byt
 // commit is what a sensor's key says of its last epoch.
 type commit struct {
 	history
-	written int64 // when, by the sensor's own clock, in Unix nanoseconds
-	markers []int // the numbers of its markers
+	written int64              // when, by the sensor's own clock, in Unix nanoseconds
+	markers []int              // the numbers of its markers
+	tips    map[bucket]version // the last field of each bucket
 }
 
 func (c *commit) encode(places ...string) []byte {
@@ -139,11 +142,22 @@ func (c *commit) encode(places ...string) []byte {
 	for _, m := range c.markers {
 		b = binary.AppendUvarint(b, uint64(m))
 	}
+	b = binary.AppendUvarint(b, uint64(len(c.tips)))
+	for at := range eachBucket() {
+		if tip, ok := c.tips[at]; ok {
+			b = append(b, byte(at.section))
+			b = binary.AppendUvarint(b, uint64(at.n))
+			b = binary.AppendUvarint(b, tip.gen)
+			b = binary.AppendUvarint(b, tip.epoch)
+		}
+	}
 	return seal(b, places...)
 }
 
-// maxMarkers bounds the nodes of a cluster.
-const maxMarkers = 4096
+const (
+	maxMarkers = 4096 // nodes of a cluster
+	maxTips    = 4096 // buckets
+)
 
 func decodeCommit(v string, places ...string) (c commit, err error) {
 	b, err := open(v, places...)
@@ -158,6 +172,11 @@ func decodeCommit(v string, places ...string) (c commit, err error) {
 	}
 	for range r.length(maxMarkers) {
 		c.markers = append(c.markers, int(r.uint()))
+	}
+	c.tips = map[bucket]version{}
+	for range r.length(maxTips) {
+		at := bucket{state.Section(r.uint()), uint32(r.uint())}
+		c.tips[at] = version{r.uint(), r.uint()}
 	}
 	if r.bad || len(r.b) != 0 || c.now.gen == 0 {
 		return commit{}, errDamaged

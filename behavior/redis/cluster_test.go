@@ -1,0 +1,234 @@
+package redis
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"tidewatch/internal/pipeline"
+	"tidewatch/internal/servers"
+	"tidewatch/internal/strict"
+)
+
+// TestCluster commits to six real nodes while slots move and a primary is killed. What
+// comes back is exactly what a clean run leaves.
+func TestCluster(t *testing.T) {
+	nodes := servers.StartRedisCluster(t)
+	c := config(t, nodes[0].Addr)
+	c.Cluster, c.Replicas = true, 1
+	c.Timeout = strict.Duration(time.Second)
+	for _, n := range nodes[1:] {
+		c.Addresses = append(c.Addresses, n.Addr)
+	}
+	s := opened(t, c)
+	load(t, s)
+	r := rand.New(rand.NewPCG(8, 8))
+	want := &pipeline.Memory{}
+	commit := func() {
+		t.Helper()
+		cp := makeCheckpoint(r, want.Epoch+1)
+		_ = want.Commit(t.Context(), cp)
+		if err := s.Commit(t.Context(), cp); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 20 {
+		commit()
+	}
+	if len(s.markers) != 3 {
+		t.Fatalf("markers %v, want one on each of three primaries", s.markers)
+	}
+	equal(t, "cluster", want, load(t, opened(t, c)))
+
+	s = opened(t, c)
+	load(t, s)
+	moved := make(chan string, 1)
+	go func() { moved <- moveSlots(t, nodes) }()
+	for done := false; !done; commit() {
+		select {
+		case out := <-moved:
+			if done = true; !strings.Contains(out, "Moving slot") {
+				t.Errorf("no slot moved: %s", out)
+			}
+		default:
+		}
+	}
+	equal(t, "after slots moved", want, load(t, opened(t, c)))
+
+	s = opened(t, c)
+	load(t, s)
+	commit()
+	killed := primaryOf(t, nodes, s.sensorKey(c.Sensor))
+	killed.Process.Kill()
+	back := make(chan error, 1)
+	go func() { // it comes back empty, once its replica is a primary: as its replica
+		for strings.Count(other(nodes, killed).CLI(t, "cluster", "nodes"), "master") < 4 {
+			time.Sleep(50 * time.Millisecond)
+		}
+		back <- killed.Process.Start()
+	}()
+	before := s.Stats()
+	for range 10 {
+		commit()
+	}
+	if err := <-back; err != nil {
+		t.Error(err)
+	}
+	t.Logf("while a primary was replaced: %d retries", s.Stats().Retries-before.Retries)
+	if s.Stats().Retries == before.Retries {
+		t.Error("the death of a primary was not noticed")
+	}
+	s = opened(t, c)
+	equal(t, "after a primary was killed", want, load(t, s))
+	if st := s.Stats(); st.Missing+st.Damaged != 0 {
+		t.Errorf("stats: %+v", st)
+	}
+}
+
+// moveSlots gives some of the first primary's slots to another.
+func moveSlots(t *testing.T, nodes []*servers.Redis) string {
+	ids := map[string]string{} // by address
+	for _, line := range strings.Split(nodes[0].CLI(t, "cluster", "nodes"), "\n") {
+		f := strings.Fields(line)
+		addr, _, _ := strings.Cut(f[1], "@")
+		ids[addr] = f[0]
+	}
+	return nodes[0].CLI(t, "--cluster", "reshard", nodes[0].Addr, "--cluster-from", ids[nodes[0].Addr], "--cluster-to", ids[nodes[1].Addr],
+		"--cluster-slots", "1500", "--cluster-yes")
+}
+
+// other returns a node that is not n.
+func other(nodes []*servers.Redis, n *servers.Redis) *servers.Redis {
+	if nodes[0] != n {
+		return nodes[0]
+	}
+	return nodes[1]
+}
+
+// primaryOf returns the node that a key lies on.
+func primaryOf(t *testing.T, nodes []*servers.Redis, key string) *servers.Redis {
+	t.Helper()
+	for _, n := range nodes {
+		if out := n.CLI(t, "exists", key); !strings.Contains(out, "MOVED") {
+			return n
+		}
+	}
+	t.Fatalf("%s is nowhere", key)
+	return nil
+}
+
+// TestNodeLost lets one node of a cluster forget the last epochs, as a replica does that
+// had not got them yet. They are written again from memory.
+func TestNodeLost(t *testing.T) {
+	nodes := servers.StartRedisCluster(t)
+	c := config(t, nodes[0].Addr)
+	c.Cluster = true
+	s := opened(t, c)
+	load(t, s)
+	r := rand.New(rand.NewPCG(9, 9))
+	want := &pipeline.Memory{}
+	commit := func() {
+		t.Helper()
+		cp := makeCheckpoint(r, want.Epoch+1)
+		_ = want.Commit(t.Context(), cp)
+		if err := s.Commit(t.Context(), cp); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 5 {
+		commit()
+	}
+	// Not the one with the epoch: it must be found out by the markers.
+	holder := primaryOf(t, nodes, s.sensorKey(c.Sensor))
+	node := other(nodes[:3], holder)
+	old := map[string]string{}
+	for _, k := range strings.Fields(node.CLI(t, "keys", "*")) {
+		old[k] = s.client.Dump(t.Context(), k).Val()
+	}
+	for range 3 {
+		commit()
+	}
+	node.CLI(t, "flushall")
+	for k, v := range old {
+		if err := s.client.Restore(t.Context(), k, time.Hour, v).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	commit()
+	if n := s.Stats().Lost; n != 3 {
+		t.Errorf("%d epochs were written again, want 3", n)
+	}
+	equal(t, "after a node lost its last epochs", want, load(t, opened(t, c)))
+
+	// And where nothing is in memory any more, it is said.
+	node.CLI(t, "flushall")
+	s = opened(t, c)
+	load(t, s)
+	if s.Stats().Missing == 0 {
+		t.Error("nobody missed what a node had lost")
+	}
+}
+
+// TestSentinel lets a sentinel replace a primary that is killed.
+func TestSentinel(t *testing.T) {
+	primary := servers.StartRedis(t)
+	replica := servers.StartRedis(t, "replicaof "+strings.Replace(primary.Addr, ":", " ", 1))
+	sentinel := servers.StartSentinel(t, primary)
+	await(t, "the replica is there", func() bool {
+		return strings.Contains(primary.CLI(t, "info", "replication"), "state=online") &&
+			strings.Contains(sentinel.CLI(t, "sentinel", "replicas", "baselines"), "slave")
+	})
+	c := config(t, sentinel.Addr)
+	c.Master, c.Replicas = "baselines", 1
+	s := opened(t, c)
+	load(t, s)
+	r := rand.New(rand.NewPCG(3, 3))
+	want := &pipeline.Memory{}
+	for range 5 {
+		cp := makeCheckpoint(r, want.Epoch+1)
+		_ = want.Commit(t.Context(), cp)
+		if err := s.Commit(t.Context(), cp); err != nil {
+			t.Fatal(err)
+		}
+	}
+	primary.Process.Kill()
+	_, port, _ := strings.Cut(replica.Addr, ":")
+	await(t, "the replica is the primary", func() bool {
+		return strings.Contains(replica.CLI(t, "role"), "master") && strings.Contains(sentinel.CLI(t, "sentinel", "get-master-addr-by-name", "baselines"), port)
+	})
+	c.Replicas = 0 // there is none left
+	s = opened(t, c)
+	equal(t, "after the failover", want, load(t, s))
+	if err := s.Commit(t.Context(), makeCheckpoint(r, want.Epoch+1)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// await asks until the answer is yes.
+func await(t *testing.T, what string, f func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); !f(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("in vain waited that %s", what)
+		}
+	}
+}
+
+// TestSlots compares slots with what Redis says.
+func TestSlots(t *testing.T) {
+	f := func(tag string, want int) {
+		t.Helper()
+		if got := slotOf(tag); got != want {
+			t.Errorf("slot of %q: %d, want %d", tag, got, want)
+		}
+	}
+	f("123456789", 12739) // 0x31c3, from the cluster specification
+	f("", 0)
+	for slot, n := range markerIn() {
+		if slotOf(fmt.Sprint(n)) != slot {
+			t.Fatalf("marker %d is not in slot %d", n, slot)
+		}
+	}
+}
