@@ -219,12 +219,11 @@ func (s *Shard) Sizes(dst []state.Size) []state.Size {
 	return dst
 }
 
-// Restore takes the record of an entity that the shard owns, and ignores others.
-// The error says that the record was not written by Cut.
+// Restore takes the record of an entity that the shard owns, and ignores others. It may
+// come late: what was observed of the entity meanwhile is added to it. An empty value
+// says that nothing is stored of an entity that Wanted has named. The error says that the
+// record was not written by Cut.
 func (s *Shard) Restore(r Record) error {
-	if len(r.Value) == 0 {
-		return nil
-	}
 	if len(r.Key) == 0 || !known[r.Key[0]] {
 		return state.ErrRecord
 	}

@@ -82,6 +82,8 @@ type Detector struct {
 	dirty       []uint64
 	dirtyTracks []*track
 	forgotten   [][]byte
+	lookup      state.Lookup
+	heard       map[uint64]*heard // of pairs without a track, what has come of them
 }
 
 // New returns the detector of one of so many shards.
@@ -242,11 +244,17 @@ func (d *Detector) contact(key uint64, b basis, ev *event.Event, bytes uint64, d
 		if i, left = d.pairs.insert(key); i < 0 {
 			return dst, false
 		}
+		if left != 0 {
+			delete(d.heard, left)
+		}
 		if left != 0 && d.tracking {
 			d.forgotten = append(d.forgotten, recordKey(state.KindPair, left))
 		}
 	}
 	c := &d.pairs.pairs[i]
+	if len(d.heard) > 0 && c.track == 0 {
+		dst = d.promoteHeard(key, b, c, ev, dst)
+	}
 	if d.tracking && !c.dirty {
 		c.dirty = true
 		d.dirty = append(d.dirty, key)
@@ -256,7 +264,10 @@ func (d *Detector) contact(key uint64, b basis, ev *event.Event, bytes uint64, d
 		c.starts[0] = max(c.starts[0], ms)
 		return d.tracked(d.tracks[c.track-1], ev, bytes, dst), true
 	}
-	if !c.add(ms, bytes) {
+	if n := c.n; !c.add(ms, bytes) {
+		if n == 1 && c.n == 2 && d.lookup.On() { // most pairs have one session
+			c.pending = d.lookup.Want(recordKey(state.KindPair, key)) && d.lookup.Want(recordKey(state.KindBeacon, key))
+		}
 		return dst, c.n == coldSessions
 	}
 	if t := d.promote(key, b, c, ev); t != nil {
@@ -282,7 +293,7 @@ func (d *Detector) promote(key uint64, b basis, c *cold, ev *event.Event) *track
 	if i < 0 {
 		return nil
 	}
-	t := &track{key: key, basis: b, host: state.Host{Addr: ev.Orig.Addr, VLAN: ev.VLAN, Inner: ev.InnerVLAN}}
+	t := &track{key: key, basis: b, pending: c.pending, host: state.Host{Addr: ev.Orig.Addr, VLAN: ev.VLAN, Inner: ev.InnerVLAN}}
 	for k, ms := range c.starts[:c.n] {
 		t.Add(ms*1e6, codedSize(c.sizes[k]))
 	}
@@ -328,6 +339,7 @@ func (d *Detector) drop(i int) {
 		d.pairs.remove(slot)
 	}
 	d.tracks[i] = nil
+	delete(d.heard, t.key)
 	d.free = append(d.free, int32(i))
 	if d.tracking {
 		d.forgotten = append(d.forgotten, recordKey(state.KindPair, t.key), recordKey(state.KindBeacon, t.key))
@@ -341,8 +353,10 @@ func (d *Detector) tracked(t *track, ev *event.Event, bytes uint64, dst []event.
 		dst = d.close(t, dst)
 	}
 	before := t.Sessions()
-	t.Add(ev.Time, bytes)
-	t.note(ev, t.Sessions() > before)
+	t.take(ev, bytes)
+	if t.own != nil {
+		t.own.take(ev, bytes)
+	}
 	d.touch(t)
 	n := t.Sessions()
 	if n == before || int(n) < d.cfg.MinContacts {
@@ -367,7 +381,7 @@ func (d *Detector) look(t *track, ev *event.Event, dst []event.Observation) []ev
 		return dst
 	}
 	t.positive = min(t.positive+1, looks)
-	if t.positive < looks {
+	if t.positive < looks || t.usual(&r) {
 		return dst
 	}
 	e := t.episode
@@ -414,6 +428,7 @@ func (d *Detector) close(t *track, dst []event.Observation) []event.Observation 
 func (d *Detector) end(t *track) {
 	t.episode, t.samples = nil, nil
 	t.positive = 0
+	t.episodes++
 	for i, o := range d.open {
 		if o == t {
 			d.open[i] = d.open[len(d.open)-1]

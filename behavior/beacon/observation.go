@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"tidewatch/behavior/phrase"
+	"tidewatch/behavior/state"
 	"tidewatch/behavior/tempo"
 	"tidewatch/event"
 )
@@ -44,6 +45,15 @@ func (t *track) observation(open bool, without string) event.Observation {
 	}
 	o.Reason = t.reason(r)
 	o.Baseline = t.baseline()
+	if t.pending {
+		state.NotLoaded(&o)
+	}
+	if a := t.normal; a != nil {
+		o.Evidence = append(o.Evidence, event.Evidence{
+			Feature: "beacon.accepted", Observed: phrase.Round3(r.Period), Expected: phrase.Round3(a.period), Unit: "seconds",
+			Text: fmt.Sprintf("%s: every %s with %s each time; this is more than twice as often, or far more bytes", phrase.Accepted(a.at), every(a.period), phrase.Bytes(a.bytes)),
+		})
+	}
 	return o
 }
 

@@ -9,7 +9,7 @@ import (
 )
 
 // version is the first byte of each stored record.
-const version = 1
+const version = 2
 
 // recordKey is the key of a pair's record.
 func recordKey(kind byte, key uint64) []byte {
@@ -24,34 +24,73 @@ func (d *Detector) Cut() []state.Record {
 	}
 	for _, k := range d.dirty {
 		if i := d.pairs.find(k); i >= 0 && d.pairs.pairs[i].dirty {
-			d.pairs.pairs[i].dirty = false
-			rs = append(rs, state.Record{Key: recordKey(state.KindPair, k), Value: d.pairs.pairs[i].append([]byte{version})})
+			c := &d.pairs.pairs[i]
+			c.dirty = false
+			s := c.sketched()
+			rs = append(rs, state.Record{Key: recordKey(state.KindPair, k), Value: s.append(nil)})
 		}
 	}
 	for _, t := range d.dirtyTracks {
 		t.dirty = false
 		if d.trackOf(t.key) == t {
-			rs = append(rs, state.Record{Key: recordKey(state.KindBeacon, t.key), Value: t.record()})
+			rs = append(rs, state.Record{Key: recordKey(state.KindBeacon, t.key), Value: t.stored().record()})
 		}
 	}
 	d.forgotten, d.dirty, d.dirtyTracks = nil, d.dirty[:0], d.dirtyTracks[:0]
 	return rs
 }
 
-// append writes a pair. A pair with a track has nothing else to tell.
-func (c *cold) append(b []byte) []byte {
-	w := state.Writer{B: b}
-	w.Bool(c.track != 0)
+// sketched is what the record of a pair says: the sessions of a pair without a track.
+type sketched struct {
+	tracked  bool
+	last     int64 // Unix ms, of a tracked pair
+	sessions []session
+}
+
+// session is one of a pair without a track.
+type session struct {
+	start int64 // Unix ms
+	size  uint16
+}
+
+// maxSketched is how many sessions the record of a pair has at most: several sensors may
+// each know a few.
+const maxSketched = 16
+
+// sketched is what is stored of a pair. A pair with a track has nothing else to tell.
+func (c *cold) sketched() sketched {
 	if c.track != 0 {
-		w.I64(c.starts[0])
-		return w.B
+		return sketched{tracked: true, last: c.starts[0]}
 	}
-	w.U8(c.n)
+	var s sketched
 	for i := range c.n {
-		w.I64(c.starts[i])
-		w.U16(c.sizes[i])
+		s.sessions = append(s.sessions, session{c.starts[i], c.sizes[i]})
+	}
+	return s
+}
+
+// append writes a pair.
+func (s *sketched) append(b []byte) []byte {
+	w := state.Writer{B: b}
+	w.U8(version)
+	w.Bool(s.tracked)
+	w.I64(s.last)
+	w.U8(byte(len(s.sessions)))
+	for _, v := range s.sessions {
+		w.I64(v.start)
+		w.U16(v.size)
 	}
 	return w.B
+}
+
+func readSketched(r *state.Reader) (s sketched) {
+	r.Version(version)
+	s.tracked, s.last = r.Bool(), r.I64()
+	for range r.Length(maxSketched) {
+		s.sessions = append(s.sessions, session{r.I64(), r.U16()})
+	}
+	r.End()
+	return s
 }
 
 func (t *track) record() []byte {
@@ -73,6 +112,13 @@ func (t *track) record() []byte {
 	w.F64(t.in)
 	w.U64(t.question)
 	w.U8(t.positive)
+	w.U32(t.episodes)
+	w.Bool(t.normal != nil)
+	if a := t.normal; a != nil {
+		w.I64(a.at)
+		w.F64(a.period)
+		w.F64(a.bytes)
+	}
 	w.U8(uint8(len(t.samples)))
 	for i := range t.samples {
 		w.Sample(&t.samples[i])
@@ -133,6 +179,7 @@ func readResult(r *state.Reader) (x tempo.Result) {
 }
 
 func readTrack(r *state.Reader, key uint64) *track {
+	r.Version(version)
 	t := &track{key: key, basis: basis(r.U8() % 3)}
 	r.Decode(&t.Track)
 	t.host = state.Host{Addr: r.Addr(), VLAN: r.U16(), Inner: r.U16()}
@@ -144,7 +191,10 @@ func readTrack(r *state.Reader, key uint64) *track {
 	for _, n := range [...]*uint32{&t.records, &t.conns, &t.requests, &t.failed, &t.oneSided, &t.followed, &t.fresh, &t.ttl} {
 		*n = r.U32()
 	}
-	t.out, t.in, t.question, t.positive = r.F64(), r.F64(), r.U64(), min(r.U8(), looks)
+	t.out, t.in, t.question, t.positive, t.episodes = r.F64(), r.F64(), r.U64(), min(r.U8(), looks), r.U32()
+	if r.Bool() {
+		t.normal = &accepted{r.I64(), r.F64(), r.F64()}
+	}
 	for range r.Length(maxSamples) {
 		t.samples = append(t.samples, r.Sample())
 	}
@@ -155,63 +205,6 @@ func readTrack(r *state.Reader, key uint64) *track {
 		e.result = readResult(r)
 		t.episode = e
 	}
-	return t
-}
-
-// Restore takes a record back, if owns says that its originator is ours. The records
-// of a pair may come in any order.
-func (d *Detector) Restore(rec state.Record, owns func(hash uint64) bool) error {
-	if len(rec.Value) == 0 {
-		return nil
-	}
-	if len(rec.Key) != 9 {
-		return state.ErrRecord
-	}
-	key := binary.BigEndian.Uint64(rec.Key[1:])
-	r := &state.Reader{B: rec.Value}
-	r.Version(version)
-	var c cold
-	var t *track
-	switch rec.Key[0] {
-	case state.KindPair:
-		if r.Bool() { // its track's record says the same
-			return r.Err
-		}
-		c.n = uint8(r.Length(coldSessions))
-		for i := range c.n {
-			c.starts[i], c.sizes[i] = r.I64(), r.U16()
-		}
-	case state.KindBeacon:
-		t = readTrack(r, key)
-	default:
-		return state.ErrRecord
-	}
 	r.End()
-	if r.Err != nil || key == 0 || !owns(key) {
-		return r.Err
-	}
-	d.put(key, c, t)
-	return nil
-}
-
-// put gives a pair its place back.
-func (d *Detector) put(key uint64, c cold, t *track) {
-	i := d.pairs.find(key)
-	if i < 0 {
-		if i, _ = d.pairs.insert(key); i < 0 {
-			return
-		}
-	}
-	if t != nil {
-		if len(d.tracks) >= d.most {
-			return
-		}
-		d.tracks = append(d.tracks, t)
-		c = cold{track: int32(len(d.tracks))}
-		c.starts[0] = t.Last() / 1e6
-		if t.episode != nil {
-			d.open = append(d.open, t)
-		}
-	}
-	d.pairs.pairs[i] = c
+	return t
 }

@@ -15,7 +15,9 @@ type cold struct {
 	sizes  [coldSessions]uint16 // bytes, as sizeCode
 	n      uint8
 	dirty  bool
-	track  int32 // index among the tracks, plus 1; 0: none
+	// pending says that what the store has of the pair is on its way.
+	pending bool
+	track   int32 // index among the tracks, plus 1; 0: none
 }
 
 func (c *cold) last() int64 {

@@ -1,8 +1,6 @@
 package beacon
 
 import (
-	"encoding/binary"
-	"encoding/hex"
 	"net/netip"
 	"strings"
 
@@ -19,6 +17,8 @@ type track struct {
 	key   uint64
 	basis basis
 	dirty bool
+	// pending says that what the store has of the pair is on its way.
+	pending bool
 
 	host state.Host // originator
 	last contact    // of the newest record
@@ -38,6 +38,12 @@ type track struct {
 	positive uint8 // looks in a row that found a timer
 	samples  []event.Sample
 	episode  *episode
+	episodes uint32    // that are over
+	normal   *accepted // nil of most
+
+	// own is what this sensor has seen itself, if the track holds what others saw too. It
+	// is what is stored.
+	own *track
 }
 
 // contact is what the newest record says of both ends.
@@ -74,9 +80,7 @@ type episode struct {
 
 func newEpisode(t *track, now int64) *episode {
 	start := t.First()
-	b := binary.BigEndian.AppendUint64([]byte{'b'}, t.key)
-	b = binary.BigEndian.AppendUint64(b, event.Mix(t.host.Hash(), uint64(start)))
-	return &episode{id: hex.EncodeToString(b), detected: now, started: start, reported: now}
+	return &episode{id: state.EpisodeID('b', t.key, start, t.episodes), detected: now, started: start, reported: now}
 }
 
 // deadline returns when the beacon is over if nothing more comes.
@@ -89,6 +93,13 @@ func (t *track) deadline() int64 {
 func (t *track) stale(now int64) bool {
 	pace := (t.Last() - t.First()) / int64(max(t.Sessions(), 1))
 	return now-t.Last() > max(2*day, 8*pace)
+}
+
+// take counts a record.
+func (t *track) take(ev *event.Event, bytes uint64) {
+	before := t.Sessions()
+	t.Add(ev.Time, bytes)
+	t.note(ev, t.Sessions() > before)
 }
 
 // note keeps what a record says beside its time and size.

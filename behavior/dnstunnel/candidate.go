@@ -13,6 +13,8 @@ import (
 type host struct {
 	state.Host
 	dirty     bool // changed since the last cut
+	pending   bool // what the store has of it is on its way
+	silent    bool // it is the own half of what several sensors know: nothing is told of it
 	first     int64
 	last      int64
 	questions uint64 // of all domains: what its history is worth
@@ -21,6 +23,10 @@ type host struct {
 	keys      []uint64 // of the domains below, in the same order
 	lights    []light
 	hot       []*candidate
+
+	// own is what this sensor has seen itself, with the candidates, if the host holds what
+	// others saw too. It is what is stored.
+	own *host
 }
 
 // server is a name server outside that a host asks.
@@ -321,11 +327,18 @@ type candidate struct {
 	decayed     int64  // hour to which recent and chars are decayed
 	longest     uint16 // label
 	lastAnswer  uint32 // which question the last answer was to
-	told        int64  // when its last episode ended; 0: there was none
+	told        int64  // when its last episode ended: what came before was told; 0: there was none
 	slots       [numSlots]slot
 	next        uint8 // slot
 	episode     *episode
+	episodes    uint32 // that are over
+	size        level  // of the last one
+	normal      level  // that an analyst called normal
+	accepted    int64  // when he did; 0: never
 }
+
+// level is how much of new sub-names there is, in bytes.
+type level struct{ hour, day float64 }
 
 const numSlots = 8
 
@@ -356,8 +369,11 @@ func (c *candidate) add(count int, v float64) {
 var keptPerHour = math.Exp2(-1.0 / 24)
 
 // decay lets the recent counts fade to time t.
-func (c *candidate) decay(t int64) {
-	hours := t/hour - c.decayed
+func (c *candidate) decay(t int64) { c.decayTo(t / hour) }
+
+// decayTo is decay to an hour.
+func (c *candidate) decayTo(at int64) {
+	hours := at - c.decayed
 	if hours <= 0 {
 		return
 	}

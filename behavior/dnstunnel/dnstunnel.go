@@ -83,6 +83,8 @@ type Detector struct {
 	dirty           []*host
 	dirtyCandidates []*candidate
 	forgotten       [][]byte
+	lookup          state.Lookup
+	unheard         []event.Observation // of own halves
 }
 
 // New returns the detector of one of so many shards.
@@ -133,7 +135,11 @@ func (d *Detector) Observe(ev *event.Event, orig, resp bool, dst []event.Observa
 	if ev.Resp.Scope != event.ScopeExternal && d.name.local() {
 		return dst
 	}
-	return d.observeName(d.host(ev, ev.Orig.Addr, ev.Orig.Hash), ev, dst)
+	h := d.host(ev, ev.Orig.Addr, ev.Orig.Hash)
+	if h.own != nil {
+		d.unheard = d.observeName(h.own, ev, d.unheard[:0])
+	}
+	return d.observeName(h, ev, dst)
 }
 
 // Ports of names that are asked of the neighbourhood.
@@ -168,6 +174,7 @@ func (d *Detector) observeServer(ev *event.Event) {
 	h := d.host(ev, ev.Resp.Addr, ev.Resp.Hash)
 	if h.resolver < ev.Time+resolverFor-day { // not each time: it makes the record change
 		h.resolver = ev.Time + resolverFor
+		h.stored().resolver = h.resolver
 		d.touch(h)
 	}
 }
@@ -186,6 +193,9 @@ func (d *Detector) host(ev *event.Event, addr netip.Addr, hash uint64) *host {
 			d.evictHosts()
 		}
 		h = &host{Host: state.Host{Addr: addr, VLAN: ev.VLAN, Inner: ev.InnerVLAN}, first: ev.Time, last: ev.Time}
+		if d.lookup.On() {
+			h.pending = d.lookup.Want(h.Key(state.KindTunnel))
+		}
 		d.hosts[hash] = h
 		d.touch(h)
 	}
@@ -328,7 +338,7 @@ func (d *Detector) judge(c *candidate, ev *event.Event, dst []event.Observation)
 	switch {
 	case c.episode != nil:
 		c.episode.add(c, ev, &m, t.sum())
-	case t.sum() >= d.accept:
+	case t.sum() >= d.accept && !c.usual(&m):
 		return d.openEpisode(c, ev, &m, t.sum(), dst)
 	}
 	return dst
@@ -377,6 +387,12 @@ func (d *Detector) forgetCandidate(c *candidate) {
 	i := slices.Index(h.hot, c)
 	h.hot = slices.Delete(h.hot, i, i+1)
 	d.candidates--
+	if h.own != nil {
+		if o := h.own.candidate(c.key); o != nil {
+			d.forgetCandidate(o)
+			return
+		}
+	}
 	if d.tracking {
 		d.forgotten = append(d.forgotten, c.stateKey())
 	}
@@ -400,8 +416,10 @@ func (d *Detector) evictHosts() {
 }
 
 func (d *Detector) forgetHost(h *host) {
-	for len(h.hot) > 0 {
-		d.forgetCandidate(h.hot[len(h.hot)-1])
+	for _, half := range [...]*host{h, h.own} {
+		for half != nil && len(half.hot) > 0 {
+			d.forgetCandidate(half.hot[len(half.hot)-1])
+		}
 	}
 	delete(d.hosts, h.Hash())
 	if d.tracking {
@@ -411,7 +429,7 @@ func (d *Detector) forgetHost(h *host) {
 
 // touch puts a host into the next cut.
 func (d *Detector) touch(h *host) {
-	if d.tracking && !h.dirty {
+	if d.tracking && !h.dirty && !h.silent {
 		h.dirty = true
 		d.dirty = append(d.dirty, h)
 	}

@@ -1,7 +1,6 @@
 package dnstunnel
 
 import (
-	"encoding/hex"
 	"fmt"
 	"math"
 	"net/netip"
@@ -10,6 +9,7 @@ import (
 	"time"
 
 	"tidewatch/behavior/phrase"
+	"tidewatch/behavior/state"
 	"tidewatch/behavior/tempo"
 	"tidewatch/event"
 )
@@ -67,8 +67,8 @@ func (d *Detector) openEpisode(c *candidate, ev *event.Event, m *measures, stren
 		questions: c.total.questions(), found: c.total.questions(), best: *m, strength: strength,
 		proto: ev.Proto, server: ev.Resp.Addr, outside: ev.Resp.Scope == event.ScopeExternal,
 	}
-	e.id = episodeID(c.host.Hash(), c.key, e.start)
-	if d.timers != nil {
+	e.id = state.EpisodeID('n', mix(c.host.Hash()^mix(c.key)), e.start, c.episodes)
+	if d.timers != nil && !c.host.silent {
 		// What was told as a timer turns out to be a tunnel: it stays one finding.
 		if id, revision, r := d.timers.Yield(ev); r != nil {
 			e.id, e.revision, e.timer = id, revision+1, timerOf(r)
@@ -89,21 +89,10 @@ func (d *Detector) openEpisode(c *candidate, ev *event.Event, m *measures, stren
 	}
 	e.sensors[ev.Sensor%3] = true
 	c.episode = e
-	d.open = append(d.open, c)
-	return append(dst, c.observation(d, true))
-}
-
-// episodeID names an episode by what it is about and when it began: the same after
-// a replay.
-func episodeID(host, domain uint64, start int64) string {
-	b := []byte{'n'}
-	for _, h := range [...]uint64{mix(host ^ mix(domain)), mix(uint64(start) ^ host)} {
-		for range 8 {
-			b = append(b, byte(h))
-			h >>= 8
-		}
+	if !c.host.silent {
+		d.open = append(d.open, c)
 	}
-	return hex.EncodeToString(b)
+	return append(dst, c.observation(d, true))
 }
 
 func (t *text) String() string { return printable(t.b[:t.n]) }
@@ -157,14 +146,32 @@ func (e *episode) add(c *candidate, ev *event.Event, m *measures, strength float
 func (d *Detector) close(c *candidate, dst []event.Observation) []event.Observation {
 	c.episode.revision++
 	dst = append(dst, c.observation(d, false))
-	c.told = c.episode.last
-	c.episode = nil
-	c.reset()
+	c.over()
+	if h := c.host; h.own != nil {
+		if o := h.own.candidate(c.key); o != nil {
+			if o.episode != nil {
+				o.over()
+			}
+			o.reset()
+			o.episodes, o.told, o.size = c.episodes, c.told, c.size
+			d.touchCandidate(o)
+		}
+	}
 	if i := slices.Index(d.open, c); i >= 0 {
 		d.open = slices.Delete(d.open, i, i+1)
 	}
 	d.touchCandidate(c)
 	return dst
+}
+
+// over forgets an episode, and what it was judged by.
+func (c *candidate) over() {
+	e := c.episode
+	c.size = level{e.best.bytes1h, e.best.bytes24h}
+	c.told = max(c.told, e.last)
+	c.episodes++
+	c.episode = nil
+	c.reset()
 }
 
 // kind says which rule the case is for.
@@ -206,6 +213,15 @@ func (c *candidate) observation(d *Detector, open bool) event.Observation {
 	}
 	if e.timer.period > 0 {
 		o.Evidence = append(o.Evidence, e.timer.evidence())
+	}
+	if c.accepted != 0 {
+		o.Evidence = append(o.Evidence, event.Evidence{
+			Feature: "dns_tunnel.accepted", Observed: math.Round(m.bytes24h), Expected: math.Round(c.normal.day), Unit: "B",
+			Text: fmt.Sprintf("%s: %s of new names of this domain in an hour and %s in a day; this is more than twice as much", phrase.Accepted(c.accepted), phrase.Bytes(c.normal.hour), phrase.Bytes(c.normal.day)),
+		})
+	}
+	if h.pending {
+		state.NotLoaded(&o)
 	}
 	if e.server.IsValid() {
 		o.Related = append(o.Related, e.server)

@@ -10,7 +10,7 @@ import (
 )
 
 // version is the first byte of each stored record.
-const version = 2
+const version = 3
 
 // keyTail is how much longer the key of a candidate is than that of its host: it ends
 // with the domain's key.
@@ -161,6 +161,11 @@ func writeCandidate(w *state.Writer, c *candidate) {
 		writeText(w, &s.uid)
 		writeText(w, &s.name)
 	}
+	w.U32(c.episodes)
+	w.I64(c.accepted)
+	for _, v := range [...]float64{c.size.hour, c.size.day, c.normal.hour, c.normal.day} {
+		w.F64(v)
+	}
 	writeEpisode(w, c.episode)
 }
 
@@ -193,6 +198,8 @@ func readCandidate(r *state.Reader, c *candidate) {
 	for i := range c.slots {
 		c.slots[i] = slot{r.I64(), r.U16(), netip.AddrPortFrom(r.Addr(), r.U16()), r.U16(), readText(r), readText(r)}
 	}
+	c.episodes, c.accepted = r.U32(), r.I64()
+	c.size, c.normal = level{count(r), count(r)}, level{count(r), count(r)}
 	c.episode = readEpisode(r)
 	r.End()
 }
@@ -271,13 +278,13 @@ func (d *Detector) Cut() []state.Record {
 		h.dirty = false
 		if d.hosts[h.Hash()] == h {
 			var w state.Writer
-			writeHost(&w, h)
+			writeHost(&w, h.stored())
 			rs = append(rs, state.Record{Key: h.Key(state.KindTunnel), Value: w.B})
 		}
 	}
 	for _, c := range d.dirtyCandidates {
 		c.dirty = false
-		if d.hosts[c.host.Hash()] == c.host && c.host.candidate(c.key) == c {
+		if h := d.hosts[c.host.Hash()]; h != nil && h.stored() == c.host && c.host.candidate(c.key) == c {
 			var w state.Writer
 			writeCandidate(&w, c)
 			rs = append(rs, state.Record{Key: c.stateKey(), Value: w.B})
@@ -285,50 +292,4 @@ func (d *Detector) Cut() []state.Record {
 	}
 	d.forgotten, d.dirty, d.dirtyCandidates = nil, d.dirty[:0], d.dirtyCandidates[:0]
 	return rs
-}
-
-// Restore takes a record back, if owns says that its host is ours. The records of a
-// host come in any order.
-func (d *Detector) Restore(rec state.Record, owns func(hash uint64) bool) error {
-	if len(rec.Value) == 0 {
-		return nil
-	}
-	id, domain, isCandidate, err := parseKey(rec.Key)
-	if err != nil {
-		return err
-	}
-	if rec.Key[0] != state.KindTunnel {
-		return state.ErrRecord
-	}
-	hash := id.Hash()
-	if !owns(hash) {
-		return nil
-	}
-	r := &state.Reader{B: rec.Value}
-	h := d.hosts[hash]
-	if h == nil {
-		h = &host{Host: id}
-	}
-	if !isCandidate {
-		fresh := &host{Host: id}
-		if readHost(r, fresh); r.Err != nil {
-			return r.Err
-		}
-		hot := h.hot
-		*h = *fresh
-		h.hot = hot
-		d.hosts[hash] = h
-		return nil
-	}
-	c := &candidate{host: h, key: domain}
-	if readCandidate(r, c); r.Err != nil {
-		return r.Err
-	}
-	d.hosts[hash] = h
-	h.hot = append(h.hot, c)
-	d.candidates++
-	if c.episode != nil {
-		d.open = append(d.open, c)
-	}
-	return nil
 }

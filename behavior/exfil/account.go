@@ -3,6 +3,7 @@ package exfil
 import (
 	"math"
 	"math/bits"
+	"net/netip"
 	"time"
 
 	"tidewatch/behavior/hosts"
@@ -103,12 +104,16 @@ func (t *transfer) destination() (kind, uint64) {
 
 // network is the account of the neighbours of a destination without a name.
 func (t *transfer) network() uint64 {
+	return byNetwork.key(networkHash(t.far.Addr, t.ev.VLAN, t.ev.InnerVLAN))
+}
+
+func networkHash(a netip.Addr, vlan, inner uint16) uint64 {
 	length := 24
-	if t.far.Addr.Is6() {
+	if a.Is6() {
 		length = 64
 	}
-	p, _ := t.far.Addr.Prefix(length)
-	return byNetwork.key(event.HashAddr(p.Addr(), t.ev.VLAN, t.ev.InnerVLAN))
+	p, _ := a.Prefix(length)
+	return event.HashAddr(p.Addr(), vlan, inner)
 }
 
 // charge puts a transfer to the accounts that it belongs to, and judges what it makes
@@ -125,6 +130,9 @@ func (d *Detector) charge(h *host, t *transfer, dst []event.Observation) []event
 	h.note(key, network, fresh, t)
 	if e := h.pursue(key, t); e != nil {
 		return d.goOn(h, e, h.account(key), t, dst)
+	}
+	if a := h.account(key); a != nil && a.usual() {
+		return dst
 	}
 	if network != 0 {
 		h.post(byNetwork, network, first, t)
@@ -209,7 +217,11 @@ func (d *Detector) firstContact(h *host, key uint64, t *transfer) int64 {
 			return int64(h.small[i].first) * second
 		}
 	}
-	if b := d.known.Of(t.host.Hash); b != nil && b.Knows(hosts.Peer(t.ev, t.far)) {
+	b := d.known.Of(t.host.Hash)
+	if h.silent {
+		b = d.known.Own(t.host.Hash)
+	}
+	if b != nil && b.Knows(hosts.Peer(t.ev, t.far)) {
 		return 0
 	}
 	return t.ev.Time
@@ -332,6 +344,7 @@ func (w *window) add(t *transfer) {
 	if t.disputed {
 		w.disputed += t.out
 	}
+	w.mark = least(w.mark, t)
 	w.largest = max(w.largest, t.out)
 	w.lasted = max(w.lasted, t.ev.End-t.ev.Time)
 	k := t.ev.Far()

@@ -41,6 +41,8 @@ type episode struct {
 	first     int64 // when the host dealt with it first
 	hostFirst int64
 	active    int // hours of the host that were learned
+	accepted  int64
+	normal    uint64
 	sensors   [3]bool
 	samples   []event.Sample
 	addrs     []netip.Addr // of several destinations, the first ones
@@ -117,7 +119,7 @@ func (n *notable) sample(local netip.Addr) event.Sample {
 // consider judges an account, and opens an episode if the case is strong enough, or
 // if so much went that somebody should know. It reports whether it did.
 func (d *Detector) consider(h *host, a *account, t *transfer, dst []event.Observation) ([]event.Observation, bool) {
-	if a.told || len(h.open) >= maxEpisodes || !d.enough(a) {
+	if a.told || a.usual() || len(h.open) >= maxEpisodes || !d.enough(a) {
 		return dst, false
 	}
 	v := &d.scratch
@@ -152,7 +154,7 @@ func (d *Detector) plausible(a *account, v *verdict) bool {
 func (d *Detector) openEpisode(h *host, a *account, v *verdict, t *transfer, dst []event.Observation) []event.Observation {
 	e := &episode{
 		key: a.key, kind: a.kind, detected: t.ev.End, limit: a.day.first + day, sums: a.day, verdict: *v,
-		first: a.first, id: episodeID(h, a),
+		first: a.first, accepted: a.accepted, normal: a.normal, id: episodeID(h, a),
 	}
 	e.limit = max(e.limit, t.ev.End)
 	if b := d.known.Of(t.host.Hash); b != nil {
@@ -172,7 +174,7 @@ func (d *Detector) openEpisode(h *host, a *account, v *verdict, t *transfer, dst
 	e.level = d.level(e)
 	a.told, a.suspect = true, true
 	h.discount(a, t)
-	if len(h.open) == 0 {
+	if len(h.open) == 0 && !h.silent {
 		d.active = append(d.active, h)
 	}
 	h.open = append(h.open, e)
@@ -234,11 +236,11 @@ func (d *Detector) goOn(h *host, e *episode, a *account, t *transfer, dst []even
 	return append(dst, d.observation(h, e, true))
 }
 
-// episodeID names an episode by the host, what it is about, and when it began: the
-// same after a replay.
+// episodeID names an episode by the host, what it is about, and the day, of which there
+// is one: the same after a replay, and from each sensor that saw a part of it.
 func episodeID(h *host, a *account) string {
 	b := []byte{'x'}
-	for _, v := range [2]uint64{spread(h.Hash(), a.key), spread(uint64(a.day.first), h.Hash()^a.key)} {
+	for _, v := range [2]uint64{spread(h.Hash(), a.key), spread(uint64(a.day.at), h.Hash()^a.key)} {
 		for range 8 {
 			b = append(b, byte(v))
 			v >>= 8

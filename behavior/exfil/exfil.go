@@ -94,6 +94,7 @@ type window struct {
 	at       int32 // days since 1970; 0: nothing yet
 	conns    uint32
 	members  uint64 // which of 64 groups of addresses there were
+	mark     uint64 // see meet
 	out, in  uint64
 	blind    uint64 // of out: the sensor did not see what came back
 	pkts     uint64
@@ -129,13 +130,20 @@ type account struct {
 	days    sketch.Moments // the same of days
 	drift   sketch.CUSUM   // of days
 	burst   burst
+
+	accepted int64  // when an analyst called normal what it gets; 0: never
+	normal   uint64 // bytes a day that he did
 }
 
 // host is a local host that sends.
 type host struct {
 	state.Host
 	dirty       bool
+	pending     bool // what the store has of it is on its way
+	silent      bool // it is the own half of what several sensors know: nothing is told of it
 	first, last int64
+	mark        uint64 // of all connections of markDay, see meet
+	markDay     int32
 	named, bare uint32 // connections outward with a name known, and without
 	small       []light
 	accounts    []account
@@ -143,6 +151,10 @@ type host struct {
 	live        []live
 	notable     []notable
 	open        []*episode
+
+	// own is what this sensor has seen itself, if the host holds what others saw too. It
+	// is what is stored.
+	own *host
 }
 
 // Detector finds exfiltration. It asks the baselines of hosts, and does not change
@@ -157,10 +169,12 @@ type Detector struct {
 	maxHosts int
 	without  feature // numFeatures: none
 	scratch  verdict
+	unheard  []event.Observation // of own halves
 
 	tracking  bool
 	dirty     []*host
 	forgotten [][]byte
+	lookup    state.Lookup
 }
 
 // New returns the detector of one of n shards. It reads the baselines of known, which
@@ -187,6 +201,11 @@ func (d *Detector) Observe(ev *event.Event, orig, resp bool, dst []event.Observa
 		}
 		h = d.addHost(&t)
 	}
+	if h.own != nil {
+		same := t
+		d.unheard = d.transfer(h.own, &same, d.unheard[:0])
+		d.touch(h)
+	}
 	return d.transfer(h, &t, dst)
 }
 
@@ -204,6 +223,9 @@ func (d *Detector) addHost(t *transfer) *host {
 		d.evict()
 	}
 	h := &host{Host: state.Host{Addr: t.host.Addr, VLAN: t.ev.VLAN, Inner: t.ev.InnerVLAN}, first: t.ev.Time, last: t.ev.End}
+	if d.lookup.On() {
+		h.pending = d.lookup.Want(h.Key(state.KindUpload))
+	}
 	d.hosts[t.host.Hash] = h
 	d.touch(h)
 	return h
@@ -235,7 +257,7 @@ func (d *Detector) forgetHost(h *host) {
 
 // touch puts a host into the next cut.
 func (d *Detector) touch(h *host) {
-	if d.tracking && !h.dirty {
+	if d.tracking && !h.dirty && !h.silent {
 		h.dirty = true
 		d.dirty = append(d.dirty, h)
 	}
@@ -246,6 +268,7 @@ func (d *Detector) transfer(h *host, t *transfer, dst []event.Observation) []eve
 	d.touch(h)
 	h.first = min(h.first, t.ev.Time) // records come in the order of their ends
 	h.last = max(h.last, t.ev.End)
+	h.meet(t)
 	h.count(t)
 	if !t.inbound && t.ev.Flags&event.FlagSnapshot == 0 {
 		h.countName(t.ev.Far().Name != "")
@@ -277,7 +300,11 @@ func (d *Detector) Advance(clock int64, dst []event.Observation) []event.Observa
 	}
 	d.sweepAt = clock + sweepEvery
 	for i := len(d.active) - 1; i >= 0; i-- {
-		dst = d.closeOver(d.active[i], clock-late, dst)
+		h := d.active[i]
+		if h.own != nil {
+			d.unheard = d.closeOver(h.own, clock-late, d.unheard[:0])
+		}
+		dst = d.closeOver(h, clock-late, dst)
 	}
 	if clock >= d.forgetAt {
 		d.forgetAt = clock + hour

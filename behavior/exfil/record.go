@@ -8,7 +8,7 @@ import (
 )
 
 // version is the first byte of each stored record.
-const version = 1
+const version = 2
 
 func writeWindow(w *state.Writer, v *window) {
 	w.U32(uint32(v.at))
@@ -20,6 +20,7 @@ func writeWindow(w *state.Writer, v *window) {
 	w.I64(v.last)
 	w.I64(v.lasted)
 	w.F64(v.rarity)
+	w.U64(v.mark)
 }
 
 func readWindow(r *state.Reader, v *window) {
@@ -27,7 +28,7 @@ func readWindow(r *state.Reader, v *window) {
 	for _, n := range []*uint64{&v.members, &v.out, &v.in, &v.blind, &v.pkts, &v.disputed, &v.largest} {
 		*n = r.U64()
 	}
-	v.first, v.last, v.lasted, v.rarity = r.I64(), r.I64(), r.I64(), r.F64()
+	v.first, v.last, v.lasted, v.rarity, v.mark = r.I64(), r.I64(), r.I64(), r.F64(), r.U64()
 }
 
 func writeAccount(w *state.Writer, a *account) {
@@ -49,6 +50,8 @@ func writeAccount(w *state.Writer, a *account) {
 	w.U64(a.burst.total)
 	w.U8(a.burst.n)
 	w.U8(a.burst.many)
+	w.I64(a.accepted)
+	w.U64(a.normal)
 }
 
 func readAccount(r *state.Reader, a *account) {
@@ -62,6 +65,7 @@ func readAccount(r *state.Reader, a *account) {
 	r.Decode(&a.days)
 	r.Decode(&a.drift)
 	a.burst = burst{r.I64(), r.U64(), r.U64(), r.U8(), r.U8()}
+	a.accepted, a.normal = r.I64(), r.U64()
 }
 
 func readKind(r *state.Reader) kind {
@@ -149,6 +153,8 @@ func writeEpisode(w *state.Writer, e *episode) {
 	w.I64(e.first)
 	w.I64(e.hostFirst)
 	w.U32(uint32(e.active))
+	w.I64(e.accepted)
+	w.U64(e.normal)
 	for _, seen := range e.sensors {
 		w.Bool(seen)
 	}
@@ -169,7 +175,7 @@ func readEpisode(r *state.Reader) *episode {
 	e.addr, e.port, e.proto = r.Addr(), r.U16(), event.Proto(r.U8())
 	e.service, e.name, e.source, e.class = r.Text(), r.Text(), event.NameSource(r.U8()), event.Class(r.U8())
 	e.use, e.hosts, e.rank = event.Use{Hosts: r.U32(), First: r.I64()}, r.U32(), r.U32()
-	e.first, e.hostFirst, e.active = r.I64(), r.I64(), int(r.U32())
+	e.first, e.hostFirst, e.active, e.accepted, e.normal = r.I64(), r.I64(), int(r.U32()), r.I64(), r.U64()
 	for i := range e.sensors {
 		e.sensors[i] = r.Bool()
 	}
@@ -189,6 +195,8 @@ func (h *host) write(w *state.Writer) {
 	w.U8(version)
 	w.I64(h.first)
 	w.I64(h.last)
+	w.U64(h.mark)
+	w.U32(uint32(h.markDay))
 	w.U32(h.named)
 	w.U32(h.bare)
 	w.U8(byte(len(h.small)))
@@ -226,9 +234,17 @@ func (h *host) write(w *state.Writer) {
 	}
 }
 
+// decode reads the record of a host.
+func decode(id state.Host, value []byte) (*host, error) {
+	r := &state.Reader{B: value}
+	h := &host{Host: id}
+	h.read(r)
+	return h, r.Err
+}
+
 func (h *host) read(r *state.Reader) {
 	r.Version(version)
-	h.first, h.last, h.named, h.bare = r.I64(), r.I64(), r.U32(), r.U32()
+	h.first, h.last, h.mark, h.markDay, h.named, h.bare = r.I64(), r.I64(), r.U64(), int32(r.U32()), r.U32(), r.U32()
 	for range r.Length(maxSmall) {
 		h.small = append(h.small, light{r.U64(), r.U32(), r.U32(), int32(r.U32()), r.U32()})
 	}
@@ -262,34 +278,10 @@ func (d *Detector) Cut() []state.Record {
 		h.dirty = false
 		if d.hosts[h.Hash()] == h {
 			var w state.Writer
-			h.write(&w)
+			h.stored().write(&w)
 			rs = append(rs, state.Record{Key: h.Key(state.KindUpload), Value: w.B})
 		}
 	}
 	d.forgotten, d.dirty = nil, d.dirty[:0]
 	return rs
-}
-
-// Restore takes a record back, if owns says that its host is ours.
-func (d *Detector) Restore(rec state.Record, owns func(hash uint64) bool) error {
-	if len(rec.Value) == 0 {
-		return nil
-	}
-	if len(rec.Key) == 0 || rec.Key[0] != state.KindUpload {
-		return state.ErrRecord
-	}
-	id, err := state.ParseHost(rec.Key)
-	if err != nil || !owns(id.Hash()) {
-		return err
-	}
-	r := &state.Reader{B: rec.Value}
-	h := &host{Host: id}
-	if h.read(r); r.Err != nil {
-		return r.Err
-	}
-	d.hosts[id.Hash()] = h
-	if len(h.open) > 0 {
-		d.active = append(d.active, h)
-	}
-	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"tidewatch/behavior/phrase"
+	"tidewatch/behavior/state"
 	"tidewatch/event"
 )
 
@@ -70,6 +71,15 @@ func (d *Detector) observation(h *host, e *episode, open bool) event.Observation
 		o.Evidence = append(o.Evidence, e.evidence(t))
 	}
 	o.Baseline = e.baseline()
+	if e.accepted != 0 {
+		o.Evidence = append(o.Evidence, event.Evidence{
+			Feature: "exfiltration.accepted", Observed: float64(w.out), Expected: float64(e.normal), Unit: "bytes",
+			Text: fmt.Sprintf("%s: %s a day to this destination; this is more than twice as much", phrase.Accepted(e.accepted), phrase.Bytes(float64(e.normal))),
+		})
+	}
+	if b := d.known.Of(h.Hash()); h.pending || b != nil && !b.Loaded() {
+		state.NotLoaded(&o)
+	}
 	o.Features = e.features(d)
 	return o
 }

@@ -66,6 +66,7 @@ const (
 type Host struct {
 	state.Host
 	dirty       bool
+	pending     bool // what the store has of it is on its way
 	first, last int64
 	active      uint32 // hours that were learned
 	suspect     int64  // until then a detector suspects the host
@@ -75,6 +76,11 @@ type Host struct {
 	level       [NumQuantities - seasonal]sketch.Moments
 	peers       sketch.Seen
 	ports       [4]uint64 // which of 256 groups of responder ports it ever tried
+	accepted    int64     // when an analyst called normal what it does; 0: never
+
+	// own is what this sensor has seen itself, if the host holds what others saw too. It
+	// is what is stored.
+	own *Host
 }
 
 // counts are those of one hour.
@@ -94,6 +100,7 @@ type Table struct {
 	dirty        []*Host
 	dirtyService []*Service
 	forgotten    [][]byte
+	lookup       state.Lookup
 }
 
 // New returns the table of one of n shards.
@@ -158,17 +165,27 @@ func (h *Host) expect(q Quantity, at int64, hourOfDay int, weekend bool) sketch.
 func (t *Table) Suspect(hash uint64, until int64) {
 	if h := t.hosts[hash]; h != nil && until > h.suspect {
 		h.suspect = until
+		h.stored().suspect = until
 		t.touch(h)
 	}
 }
 
-// Accept makes what is suspicious of a host normal: an analyst says so. It reports
-// whether anything was.
-func (t *Table) Accept(hash uint64) bool {
+// Accept makes what is suspicious of a host normal: an analyst says so at a time (Unix
+// ns). It reports whether anything was.
+func (t *Table) Accept(hash uint64, at int64) bool {
 	h := t.hosts[hash]
 	if h == nil {
 		return false
 	}
+	done := h.accept(at)
+	if h.own != nil {
+		done = h.own.accept(at) || done
+	}
+	t.touch(h)
+	return done
+}
+
+func (h *Host) accept(at int64) bool {
 	done := h.suspect > h.last
 	h.suspect = 0
 	for q := range h.season {
@@ -177,9 +194,17 @@ func (t *Table) Accept(hash uint64) bool {
 	for q := range h.level {
 		done = h.level[q].Accept() || done
 	}
-	t.touch(h)
+	if done {
+		h.accepted = at
+	}
 	return done
 }
+
+// Accepted is when an analyst called normal what was suspicious of the host, 0 if never.
+func (h *Host) Accepted() int64 { return h.accepted }
+
+// Loaded reports whether what the store has of the host is in it.
+func (h *Host) Loaded() bool { return !h.pending }
 
 // clock returns the hour of the day and whether it is a weekend, UTC, of a number of
 // hours since 1970, which began on a Thursday.
@@ -218,8 +243,10 @@ func (t *Table) Observe(ev *event.Event, orig, resp bool, dst []event.Observatio
 	if resp && ev.Resp.Scope == event.ScopeLocal {
 		if ev.Outcome == event.OutcomeAnswered && ev.Orig.Scope == event.ScopeExternal {
 			if h := t.hosts[ev.Resp.Hash]; h != nil {
-				t.roll(h, ev.End)
-				h.now.n[BytesOut] += volume.Received(ev).Bytes
+				h.answers(ev)
+				if h.own != nil {
+					h.own.answers(ev)
+				}
 				t.touch(h)
 			}
 		}
@@ -236,10 +263,27 @@ func (t *Table) opened(ev *event.Event) {
 			t.evict()
 		}
 		h = &Host{Host: state.Host{Addr: ev.Orig.Addr, VLAN: ev.VLAN, Inner: ev.InnerVLAN}, first: ev.Time}
+		if t.lookup.On() {
+			h.pending = t.lookup.Want(h.Key(state.KindHost))
+		}
 		t.hosts[ev.Orig.Hash] = h
 	}
 	t.touch(h)
-	t.roll(h, ev.End)
+	h.opens(ev)
+	if h.own != nil {
+		h.own.opens(ev)
+	}
+}
+
+// answers counts what the host sent in a connection that somebody outside opened.
+func (h *Host) answers(ev *event.Event) {
+	h.roll(ev.End)
+	h.now.n[BytesOut] += volume.Received(ev).Bytes
+}
+
+// opens counts a connection that the host opened.
+func (h *Host) opens(ev *event.Event) {
+	h.roll(ev.End)
 	h.first, h.last = min(h.first, ev.Time), max(h.last, ev.End)
 	n := &h.now.n
 	n[Connections]++
@@ -280,7 +324,7 @@ func set(groups []uint64, hash uint64) {
 
 // roll learns from the hour that is over at a time. Hours in which nothing was done
 // are not learned: they say that the host was off.
-func (t *Table) roll(h *Host, at int64) {
+func (h *Host) roll(at int64) {
 	n := int32(at / hour)
 	if n <= h.hour && n >= h.hour-wrongClock {
 		return

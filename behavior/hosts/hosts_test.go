@@ -104,7 +104,7 @@ func TestGate(t *testing.T) {
 	if n := expected(tab); n > 1_300_000 {
 		t.Errorf("after a burst %.0f bytes are expected, want 1 MB", n)
 	}
-	if !tab.Accept(hash(me)) {
+	if !tab.Accept(hash(me), 1) {
 		t.Error("there is nothing to accept")
 	}
 	work(tab, 31, 14, 10, 900_000_000)

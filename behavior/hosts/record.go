@@ -4,11 +4,10 @@ import (
 	"encoding/binary"
 
 	"tidewatch/behavior/state"
-	"tidewatch/event"
 )
 
 // version is the first byte of each stored record.
-const version = 1
+const version = 2
 
 func (h *Host) write(w *state.Writer) {
 	w.U8(version)
@@ -16,6 +15,7 @@ func (h *Host) write(w *state.Writer) {
 	w.I64(h.last)
 	w.U32(h.active)
 	w.I64(h.suspect)
+	w.I64(h.accepted)
 	w.U32(uint32(h.hour))
 	for _, n := range h.now.n {
 		w.U64(n)
@@ -33,7 +33,7 @@ func (h *Host) write(w *state.Writer) {
 
 func (h *Host) read(r *state.Reader) {
 	r.Version(version)
-	h.first, h.last, h.active, h.suspect, h.hour = r.I64(), r.I64(), r.U32(), r.I64(), int32(r.U32())
+	h.first, h.last, h.active, h.suspect, h.accepted, h.hour = r.I64(), r.I64(), r.U32(), r.I64(), r.I64(), int32(r.U32())
 	for q := range h.now.n {
 		h.now.n[q] = r.U64()
 	}
@@ -111,7 +111,7 @@ func (t *Table) Cut() []state.Record {
 		h.dirty = false
 		if t.hosts[h.Hash()] == h {
 			var w state.Writer
-			h.write(&w)
+			h.stored().write(&w)
 			rs = append(rs, state.Record{Key: h.Key(state.KindHost), Value: w.B})
 		}
 	}
@@ -119,41 +119,10 @@ func (t *Table) Cut() []state.Record {
 		s.dirty = false
 		if t.services[s.key] == s {
 			var w state.Writer
-			s.write(&w)
+			s.stored().write(&w)
 			rs = append(rs, state.Record{Key: s.storeKey(), Value: w.B})
 		}
 	}
 	t.forgotten, t.dirty, t.dirtyService = nil, t.dirty[:0], t.dirtyService[:0]
 	return rs
-}
-
-// Restore takes a record back, if owns says that its host is ours.
-func (t *Table) Restore(rec state.Record, owns func(hash uint64) bool) error {
-	if len(rec.Value) == 0 {
-		return nil
-	}
-	r := &state.Reader{B: rec.Value}
-	switch {
-	case len(rec.Key) > 0 && rec.Key[0] == state.KindHost:
-		id, err := state.ParseHost(rec.Key)
-		if err != nil || !owns(id.Hash()) {
-			return err
-		}
-		h := &Host{Host: id}
-		if h.read(r); r.Err == nil {
-			t.hosts[id.Hash()] = h
-		}
-	case len(rec.Key) > serviceHead && rec.Key[0] == state.KindService:
-		id, err := state.ParseHost(rec.Key[serviceHead-1:])
-		if err != nil || !owns(id.Hash()) {
-			return err
-		}
-		s := &Service{host: id, key: serviceKey{id.Hash(), binary.BigEndian.Uint16(rec.Key[2:]), event.Proto(rec.Key[1])}}
-		if s.read(r); r.Err == nil {
-			t.services[s.key] = s
-		}
-	default:
-		return state.ErrRecord
-	}
-	return r.Err
 }

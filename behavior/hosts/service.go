@@ -31,6 +31,7 @@ type Service struct {
 	clients     [8]uint64      // which of 512 groups of clients there were
 	size        sketch.Moments // of log(1+bytes) of its answers
 	protocols   [maxProtocols]string
+	own         *Service // what this sensor has seen itself, if others have seen more; stored
 }
 
 type serviceKey struct {
@@ -85,9 +86,20 @@ func (t *Table) served(ev *event.Event) {
 			t.evictServices()
 		}
 		s = &Service{key: k, host: state.Host{Addr: ev.Resp.Addr, VLAN: ev.VLAN, Inner: ev.InnerVLAN}, first: ev.Time}
+		if t.lookup.On() {
+			t.lookup.Want(s.storeKey())
+		}
 		t.services[k] = s
 	}
 	t.touchService(s)
+	s.serves(ev)
+	if s.own != nil {
+		s.own.serves(ev)
+	}
+}
+
+// serves counts a connection.
+func (s *Service) serves(ev *event.Event) {
 	s.first, s.last = min(s.first, ev.Time), max(s.last, ev.End)
 	switch ev.Outcome {
 	case event.OutcomeAnswered:

@@ -41,3 +41,8 @@ func Round2(v float64) float64 { return math.Round(100*v) / 100 }
 
 // Round3 rounds to three digits after the point.
 func Round3(v float64) float64 { return math.Round(1000*v) / 1000 }
+
+// Accepted says that an analyst called something normal at a time (Unix ns).
+func Accepted(at int64) string {
+	return "accepted by an analyst on " + time.Unix(0, at).UTC().Format("2006-01-02")
+}

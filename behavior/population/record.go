@@ -116,10 +116,6 @@ func (u *uses) writeWide(w *state.Writer, e *wideUse) {
 		w.B = c.now.Append(c.both.Append(w.B))
 		return
 	}
-	type user struct {
-		host uint32
-		day  uint16
-	}
 	var users [inlineSize]user
 	for i := range int(e.n) {
 		users[i] = user{e.hosts[i], e.days[i]}
@@ -142,34 +138,6 @@ func Owns(rec state.Record) bool {
 	return k == state.KindName || k == state.KindDestination || k == state.KindPopulation
 }
 
-// Restore takes back a record that Cut returned.
-func (p *Population) Restore(rec state.Record) error {
-	if len(rec.Value) == 0 {
-		return nil
-	}
-	if len(rec.Key) != 10 {
-		return state.ErrRecord
-	}
-	kind, part, key := rec.Key[0], rec.Key[1], binary.BigEndian.Uint64(rec.Key[2:])
-	r := &state.Reader{B: rec.Value}
-	r.Version(version)
-	switch {
-	case key == 0:
-		return state.ErrRecord
-	case kind == state.KindPopulation && part == partHosts:
-		return p.hosts.readHost(r, key)
-	case kind == state.KindName && part == partSessions:
-		return readLink(r, key, &p.sessions)
-	case kind == state.KindName && part == partAddresses:
-		return readLink(r, key, &p.addresses)
-	case kind == state.KindName && part == partNames:
-		return p.readName(r, key)
-	case kind == state.KindDestination && part >= partCalled && part <= partInbound:
-		return p.uses()[part-partCalled].readUse(r, key)
-	}
-	return state.ErrRecord
-}
-
 func (h *hosts) readHost(r *state.Reader, key uint64) error {
 	day := r.U16()
 	if r.End(); r.Err != nil {
@@ -183,24 +151,20 @@ func (h *hosts) readHost(r *state.Reader, key uint64) error {
 	return nil
 }
 
-func readLink(r *state.Reader, key uint64, t *table[link]) error {
-	l := link{name: r.U64(), at: r.U32(), until: r.U32()}
-	if r.End(); r.Err == nil {
-		t.restore(key, l)
-	}
-	return r.Err
+func readLink(r *state.Reader) link {
+	return link{name: r.U64(), at: r.U32(), until: r.U32()}
 }
 
 // readName refuses a name that the key is no hash of.
-func (p *Population) readName(r *state.Reader, key uint64) error {
+func readName(r *state.Reader, key uint64) name {
 	last, held, text := r.U32(), r.Bool(), r.Text()
-	if r.End(); r.Err != nil || len(text) > maxName || text != lower(text) || !hashes(key, text) {
-		return state.ErrRecord
+	if r.Err != nil || len(text) > maxName || text != lower(text) || !hashes(key, text) {
+		r.Err = state.ErrRecord
+		return name{}
 	}
 	n := newName(text)
 	n.last, n.held = last, held
-	p.names.restore(key, n)
-	return nil
+	return n
 }
 
 func (u *uses) readUse(r *state.Reader, key uint64) error {
@@ -218,6 +182,9 @@ func (u *uses) readUse(r *state.Reader, key uint64) error {
 		w.n = uint32(r.Length(inlineSize))
 		for i := range int(w.n) {
 			w.hosts[i], w.days[i] = r.U32(), r.U16()
+			if i > 0 && w.hosts[i] <= w.hosts[i-1] {
+				return state.ErrRecord
+			}
 		}
 		if r.End(); r.Err != nil {
 			return r.Err

@@ -1,13 +1,13 @@
 package scan
 
 import (
-	"encoding/hex"
 	"math"
 	"net/netip"
 	"slices"
 	"time"
 
 	"tidewatch/behavior/sketch"
+	"tidewatch/behavior/state"
 	"tidewatch/event"
 )
 
@@ -22,6 +22,7 @@ const (
 // episode is one scan.
 type episode struct {
 	id       string
+	quiet    bool       // it is what an analyst called normal: nobody is told
 	source   netip.Addr // of a scan by one host
 	revision int
 	start    int64 // of the first evidence
@@ -70,24 +71,11 @@ func (a answer) String() string {
 }
 
 func newEpisode(s *source, start, detected int64) *episode {
-	return &episode{id: episodeID('s', &s.entity, start), source: s.Addr, start: start, detected: detected, last: detected, limit: start + day}
-}
-
-// episodeID names an episode by what it is about and when it began: the same after
-// a replay.
-func episodeID(kind byte, e *entity, start int64) string {
-	b := []byte{kind}
-	h := spread(e.Hash(), uint64(kind))
-	for range 8 {
-		b = append(b, byte(h))
-		h >>= 8
+	n := uint32(0)
+	if s.more != nil {
+		n = s.more.episodes
 	}
-	h = spread(uint64(start), e.Hash())
-	for range 8 {
-		b = append(b, byte(h))
-		h >>= 8
-	}
-	return hex.EncodeToString(b)
+	return &episode{id: state.EpisodeID('s', s.Hash(), start, n), source: s.Addr, start: start, detected: detected, last: detected, limit: start + day}
 }
 
 // deadline returns when the scan is over if nothing more comes. A slow scan gets

@@ -9,7 +9,7 @@ import (
 )
 
 // version is the first byte of each stored record.
-const version = 2
+const version = 3
 
 func writeEntity(w *state.Writer, e *entity) {
 	w.U8(byte(e.scope))
@@ -83,6 +83,7 @@ func writeSource(w *state.Writer, s *source) {
 	w.U64(uint64(s.hosts))
 	writeContacts(w, s.recent)
 	writeContacts(w, s.oks)
+	writeDossier(w, s.more)
 	writeEpisode(w, s.scan)
 }
 
@@ -98,6 +99,7 @@ func readSource(r *state.Reader, s *source) {
 	}
 	s.hosts = int(r.U64())
 	s.recent, s.oks = readContacts(r, recentSize), readContacts(r, answeredSize)
+	s.more = readDossier(r)
 	s.scan = readEpisode(r)
 	r.End()
 }
@@ -108,6 +110,7 @@ func writeTarget(w *state.Writer, t *target) {
 	w.B = t.known.Append(w.B)
 	w.F64(t.rate)
 	w.I64(t.rateTime)
+	w.U32(t.episodes)
 	w.U8(byte(len(t.tries)))
 	for i := range t.tries {
 		c := &t.tries[i]
@@ -125,8 +128,8 @@ func readTarget(r *state.Reader, t *target) {
 	r.Version(version)
 	readEntity(r, &t.entity)
 	r.Decode(&t.known)
-	t.rate, t.rateTime = r.F64(), r.I64()
-	for range r.Length(255) {
+	t.rate, t.rateTime, t.episodes = r.F64(), r.I64(), r.U32()
+	for range r.Length(maxTries) {
 		t.tries = append(t.tries, try{r.I64(), r.Addr(), r.U16(), event.Proto(r.U8()), event.Outcome(r.U8() & 3), r.Bool()})
 	}
 	t.scan = readEpisode(r)
@@ -139,6 +142,7 @@ func writeEpisode(w *state.Writer, e *episode) {
 		return
 	}
 	w.Text(e.id)
+	w.Bool(e.quiet)
 	w.Addr(e.source)
 	w.U64(uint64(e.revision))
 	for _, v := range []int64{e.start, e.detected, e.last, e.limit} {
@@ -181,7 +185,7 @@ func readEpisode(r *state.Reader) *episode {
 	if !r.Bool() || r.Err != nil {
 		return nil
 	}
-	e := &episode{id: r.Text(), source: r.Addr(), revision: int(r.U64())}
+	e := &episode{id: r.Text(), quiet: r.Bool(), source: r.Addr(), revision: int(r.U64())}
 	for _, v := range []*int64{&e.start, &e.detected, &e.last, &e.limit} {
 		*v = r.I64()
 	}
@@ -222,7 +226,7 @@ func (d *Detector) Cut() []state.Record {
 		s.dirty = false
 		if d.sources[s.Hash()] == s {
 			var w state.Writer
-			writeSource(&w, s)
+			writeSource(&w, s.own())
 			rs = append(rs, state.Record{Key: s.Key(state.KindScanSource), Value: w.B})
 		}
 	}
@@ -230,7 +234,7 @@ func (d *Detector) Cut() []state.Record {
 		t.dirty = false
 		if d.targets[t.Hash()] == t {
 			var w state.Writer
-			writeTarget(&w, t)
+			writeTarget(&w, t.stored())
 			rs = append(rs, state.Record{Key: t.Key(state.KindScanTarget), Value: w.B})
 		}
 	}
@@ -239,6 +243,18 @@ func (d *Detector) Cut() []state.Record {
 	}
 	d.forgotten, d.dirty, d.dirtyTargets, d.freshLight = nil, d.dirty[:0], d.dirtyTargets[:0], d.freshLight[:0]
 	return rs
+}
+
+func writeLight(w *state.Writer, c *contact) {
+	w.U8(version)
+	writeContact(w, c)
+}
+
+func readLight(r *state.Reader) contact {
+	r.Version(version)
+	c := readContact(r)
+	r.End()
+	return c
 }
 
 // lightRecord is the record of a source with one contact: empty if it has none
@@ -250,57 +266,9 @@ func (d *Detector) lightRecord(h uint64) state.Record {
 		c, ok = d.old[h]
 	}
 	if ok {
-		w := state.Writer{B: []byte{version}}
-		writeContact(&w, &c)
+		var w state.Writer
+		writeLight(&w, &c)
 		r.Value = w.B
 	}
 	return r
-}
-
-// Restore takes a record back, if owns says that its entity is ours.
-func (d *Detector) Restore(rec state.Record, owns func(hash uint64) bool) error {
-	if len(rec.Value) == 0 {
-		return nil
-	}
-	r := &state.Reader{B: rec.Value}
-	if len(rec.Key) == 9 && rec.Key[0] == state.KindScanLight {
-		h := binary.BigEndian.Uint64(rec.Key[1:])
-		r.Version(version)
-		c := readContact(r)
-		r.End()
-		if r.Err == nil && owns(h) {
-			d.light[h] = c
-		}
-		return r.Err
-	}
-	host, err := state.ParseHost(rec.Key)
-	if err != nil {
-		return err
-	}
-	e := entity{Host: host}
-	h := e.Hash()
-	if !owns(h) {
-		return nil
-	}
-	switch rec.Key[0] {
-	case state.KindScanSource:
-		s := &source{entity: e}
-		if readSource(r, s); r.Err == nil {
-			d.sources[h] = s
-			if s.scan != nil {
-				d.open = append(d.open, s)
-			}
-		}
-	case state.KindScanTarget:
-		t := &target{entity: e}
-		if readTarget(r, t); r.Err == nil {
-			d.targets[h] = t
-			if t.scan != nil {
-				d.openTargets = append(d.openTargets, t)
-			}
-		}
-	default:
-		return state.ErrRecord
-	}
-	return r.Err
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"tidewatch/behavior/phrase"
+	"tidewatch/behavior/state"
 	"tidewatch/event"
 )
 
@@ -43,6 +44,9 @@ func (s *source) observation(d *Detector, e *episode, open bool) event.Observati
 		Since: s.first, Observations: uint64(s.hosts) + e.attempts,
 		Text: fmt.Sprintf("of a harmless host's first contacts %.0f %% succeed (Jung et al. 2004); this host had %d peers that answer", 100*d.cfg.Theta0, s.hosts),
 	}
+	if s.pending {
+		state.NotLoaded(&o)
+	}
 	return o
 }
 
@@ -72,6 +76,12 @@ func (s *source) evidence(d *Detector, e *episode, hosts, ports float64) []event
 		es = append(es, event.Evidence{
 			Feature: "scan.known_peers", Observed: float64(s.hosts), Expected: 0, Unit: "hosts", Weight: -phrase.Round2(math.Log1p(float64(s.hosts)) / 4),
 			Text: fmt.Sprintf("the host also has %d peers that answer it", s.hosts),
+		})
+	}
+	if m := s.more; m != nil && m.accepted != 0 {
+		es = append(es, event.Evidence{
+			Feature: "scan.accepted", Observed: float64(e.attempts), Expected: float64(m.normal.attempts), Unit: "contacts",
+			Text: fmt.Sprintf("%s: %d first contacts with %d hosts and %d ports, and this goes beyond twice as much, or elsewhere", phrase.Accepted(m.accepted), m.normal.attempts, m.normal.hosts, m.normal.ports),
 		})
 	}
 	return es

@@ -82,6 +82,7 @@ type entity struct {
 	state.Host
 	scope       event.Scope
 	dirty       bool // changed since the last cut
+	pending     bool // what the store has of it is on its way
 	first, last int64
 }
 
@@ -107,6 +108,7 @@ type Detector struct {
 	dirtyTargets []*target
 	forgotten    [][]byte
 	freshLight   []uint64
+	lookup       state.Lookup
 }
 
 // New returns one of a number of shards, which share the caps on what is kept.

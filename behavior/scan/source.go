@@ -19,6 +19,7 @@ type source struct {
 	recent   []contact     // that failed
 	oks      []contact     // that were answered
 	scan     *episode
+	more     *dossier // nil of most
 }
 
 // observeSource takes a connection as one of its originator.
@@ -42,6 +43,10 @@ func (d *Detector) observeSource(ev *event.Event, dst []event.Observation) []eve
 		if s = d.admit(ev, &c); s == nil {
 			return dst
 		}
+	}
+	if s.more != nil && s.more.own != nil {
+		d.learn(s.more.own, ev.Resp.Hash, c, ev)
+		d.touch(s)
 	}
 	if s.scan != nil && ev.Time > s.scan.deadline(d.cfg.Idle) {
 		dst = d.closeScan(s, dst)
@@ -100,6 +105,9 @@ func (d *Detector) addSource(ev *event.Event) *source {
 		d.evict()
 	}
 	s := &source{entity: entity{Host: state.Host{Addr: ev.Orig.Addr, VLAN: ev.VLAN, Inner: ev.InnerVLAN}, scope: ev.Orig.Scope, first: ev.Time}}
+	if d.lookup.On() {
+		s.pending = d.lookup.Want(s.Key(state.KindScanSource))
+	}
 	d.sources[ev.Orig.Hash] = s
 	return s
 }
@@ -139,7 +147,7 @@ func (d *Detector) contact(s *source, host uint64, c *contact, ev *event.Event, 
 	}
 	if s.scan != nil {
 		s.scan.add(c, ev)
-		return dst
+		return d.unusual(s, dst)
 	}
 	if c.failed() {
 		if k := d.charge(s, c); k != noCharge {
@@ -202,9 +210,33 @@ func ring(r []contact, c contact, size int) []contact {
 	return r
 }
 
-// openScan says that a source is scanning, from those of its contacts that support
-// the charge, which c completes.
+// openScan says that a source is scanning.
 func (d *Detector) openScan(s *source, c *contact, ev *event.Event, k charge, dst []event.Observation) []event.Observation {
+	e := d.made(s, c, ev, k)
+	if e == nil {
+		return dst
+	}
+	s.scan = e
+	d.open = append(d.open, s)
+	if e.quiet = s.usual(e); e.quiet {
+		return dst
+	}
+	return append(dst, s.observation(d, e, true))
+}
+
+// unusual tells of a scan that was like those which an analyst called normal, and has
+// grown beyond them.
+func (d *Detector) unusual(s *source, dst []event.Observation) []event.Observation {
+	if !s.scan.quiet || s.usual(s.scan) {
+		return dst
+	}
+	s.scan.quiet = false
+	return append(dst, s.observation(d, s.scan, true))
+}
+
+// made is the scan of those contacts of a source that support the charge, which c
+// completes; nil if there is none. ev is the record of c, or nil if that is gone.
+func (d *Detector) made(s *source, c *contact, ev *event.Event, k charge) *episode {
 	evidence := make([]contact, 0, recentSize)
 	for i := range s.recent {
 		if s.supports(&s.recent[i], c, k) {
@@ -212,7 +244,7 @@ func (d *Detector) openScan(s *source, c *contact, ev *event.Event, k charge, ds
 		}
 	}
 	if len(evidence) == 0 { // a record that came late, from before the walk
-		return dst
+		return nil
 	}
 	slices.SortStableFunc(evidence, func(a, b contact) int { return cmp.Compare(a.time, b.time) })
 	e := newEpisode(s, evidence[0].time, c.time)
@@ -237,24 +269,36 @@ func (d *Detector) openScan(s *source, c *contact, ev *event.Event, k charge, ds
 	if w := s.walkOf(k, c); w != nil {
 		e.walk = max(e.walk, w.ratio)
 	}
-	s.scan = e
-	d.open = append(d.open, s)
-	return append(dst, s.observation(d, e, true))
+	return e
 }
 
 // closeScan reports a scan for the last time.
 func (d *Detector) closeScan(s *source, dst []event.Observation) []event.Observation {
 	e := s.scan
 	e.revision++
-	dst = append(dst, s.observation(d, e, false))
-	s.scan = nil
-	s.walks, s.services = [numRealms]walk{}, nil
-	s.recent, s.oks = nil, nil
+	if !e.quiet {
+		dst = append(dst, s.observation(d, e, false))
+	}
+	s.over(e)
+	if m := s.more; m.own != nil {
+		m.own.over(e)
+		m.own.more.merge(m)
+	}
 	if i := slices.Index(d.open, s); i >= 0 {
 		d.open = slices.Delete(d.open, i, i+1)
 	}
 	d.touch(s)
 	return dst
+}
+
+// over forgets what belongs to a scan that is over.
+func (s *source) over(e *episode) {
+	m := s.dossier()
+	m.episodes++
+	m.settled, m.told = max(m.settled, e.last), e.extent()
+	s.scan = nil
+	s.walks, s.services = [numRealms]walk{}, nil
+	s.recent, s.oks = nil, nil
 }
 
 // touch puts a source into the next cut.

@@ -33,6 +33,8 @@ type target struct {
 	rate     float64
 	rateTime int64
 	scan     *episode
+	episodes uint32  // scans that are over
+	own      *target // what this sensor has seen itself, if others have seen more; stored
 }
 
 const rateDecay = 6 * hour
@@ -62,6 +64,9 @@ func (d *Detector) observeTarget(ev *event.Event, dst []event.Observation) []eve
 			d.evictTargets()
 		}
 		t = &target{entity: entity{Host: state.Host{Addr: ev.Resp.Addr, VLAN: ev.VLAN, Inner: ev.InnerVLAN}, scope: ev.Resp.Scope, first: ev.Time}}
+		if d.lookup.On() {
+			t.pending = d.lookup.Want(t.Key(state.KindScanTarget))
+		}
 		d.targets[ev.Resp.Hash] = t
 	}
 	if ev.Time > t.last+hour {
@@ -71,6 +76,10 @@ func (d *Detector) observeTarget(ev *event.Event, dst []event.Observation) []eve
 	if t.scan != nil && ev.Time > t.scan.deadline(d.cfg.Idle) {
 		dst = d.closeTarget(t, dst)
 	}
+	if t.own != nil {
+		d.learnTarget(t.own, ev)
+		d.touchTarget(t)
+	}
 	if !t.known.Add(spread(ev.Orig.Hash, saltHost)) {
 		return dst
 	}
@@ -78,26 +87,42 @@ func (d *Detector) observeTarget(ev *event.Event, dst []event.Observation) []eve
 	if ev.Outcome == event.OutcomeAnswered {
 		return dst
 	}
-	return d.tried(t, try{ev.Time, ev.Orig.Addr, ev.Resp.Port, ev.Proto, ev.Outcome, ev.Orig.Scope == event.ScopeLocal}, ev, dst)
+	return d.tried(t, tryOf(ev), ev, dst)
+}
+
+func tryOf(ev *event.Event) try {
+	return try{ev.Time, ev.Orig.Addr, ev.Resp.Port, ev.Proto, ev.Outcome, ev.Orig.Scope == event.ScopeLocal}
 }
 
 // tried takes a failed first contact with a target.
 func (d *Detector) tried(t *target, c try, ev *event.Event, dst []event.Observation) []event.Observation {
 	usual := t.usual(c.time)
+	if t.count(&c, ev, d.cfg.MinSources); t.scan != nil || !d.distributed(t, &c, usual) {
+		return dst
+	}
+	return d.openTarget(t, &c, ev, usual, dst)
+}
+
+// count adds a failed first contact to the scan that is going on, or to the last tries.
+func (t *target) count(c *try, ev *event.Event, size int) {
 	t.rate = t.decayed(c.time) + 1
 	t.rateTime = max(t.rateTime, c.time)
-	if t.scan != nil {
-		t.scan.addTry(t, &c, ev)
-		return dst
-	}
-	if len(t.tries) < d.cfg.MinSources {
-		t.tries = append(t.tries, c)
-	} else {
+	switch {
+	case t.scan != nil:
+		t.scan.addTry(t, c, ev)
+	case len(t.tries) < size:
+		t.tries = append(t.tries, *c)
+	default:
 		copy(t.tries, t.tries[1:])
-		t.tries[len(t.tries)-1] = c
+		t.tries[len(t.tries)-1] = *c
 	}
+}
+
+// distributed reports whether the last tries, of which c is the newest, come from too
+// many sources in too short a time.
+func (d *Detector) distributed(t *target, c *try, usual float64) bool {
 	if len(t.tries) < d.cfg.MinSources {
-		return dst
+		return false
 	}
 	within := distributedWithin
 	if c.time-t.first < hour {
@@ -105,10 +130,7 @@ func (d *Detector) tried(t *target, c try, ev *event.Event, dst []event.Observat
 	}
 	took := c.time - t.tries[0].time
 	expected := usual * float64(max(took, 1)) // tries in as long a time
-	if took > within || took < 0 || float64(len(t.tries)) < distributedFactor*expected || t.outage() {
-		return dst
-	}
-	return d.openTarget(t, &c, ev, usual, dst)
+	return took <= within && took >= 0 && float64(len(t.tries)) >= distributedFactor*expected && !t.outage()
 }
 
 // decayed returns the rate counter at a time.
@@ -144,8 +166,15 @@ func (e *episode) addTry(t *target, c *try, ev *event.Event) {
 }
 
 func (d *Detector) openTarget(t *target, c *try, ev *event.Event, usual float64, dst []event.Observation) []event.Observation {
+	t.scan = d.madeOf(t, c, ev, usual)
+	d.openTargets = append(d.openTargets, t)
+	return append(dst, t.observation(d, true))
+}
+
+// madeOf is the scan of the last tries, of which c is the newest.
+func (d *Detector) madeOf(t *target, c *try, ev *event.Event, usual float64) *episode {
 	start := t.tries[0].time
-	e := &episode{id: episodeID('t', &t.entity, start), start: start, detected: c.time, last: c.time, limit: start + hour}
+	e := &episode{id: state.EpisodeID('t', t.Hash(), start, t.episodes), start: start, detected: c.time, last: c.time, limit: start + hour}
 	for i := range t.tries {
 		var record *event.Event
 		if i == len(t.tries)-1 {
@@ -155,15 +184,17 @@ func (d *Detector) openTarget(t *target, c *try, ev *event.Event, usual float64,
 	}
 	e.failedAtDetection = e.failed
 	e.walk = math.Log(float64(len(t.tries)) / max(usual*float64(max(c.time-start, 1)), 0.1))
-	t.scan = e
-	d.openTargets = append(d.openTargets, t)
-	return append(dst, t.observation(d, true))
+	return e
 }
 
 func (d *Detector) closeTarget(t *target, dst []event.Observation) []event.Observation {
 	t.scan.revision++
 	dst = append(dst, t.observation(d, false))
 	t.scan, t.tries = nil, nil
+	t.episodes++
+	if o := t.own; o != nil {
+		o.scan, o.tries, o.episodes = nil, nil, t.episodes
+	}
 	if i := slices.Index(d.openTargets, t); i >= 0 {
 		d.openTargets = slices.Delete(d.openTargets, i, i+1)
 	}
@@ -201,6 +232,9 @@ func (t *target) observation(d *Detector, open bool) event.Observation {
 		Text: fmt.Sprintf("%.0f ports were tried", e.count(&e.ports)),
 	}}
 	o.Baseline = event.Baseline{Since: t.first, Observations: uint64(t.decayed(e.last)), Text: "failed first contacts with this host, over the last six hours"}
+	if t.pending {
+		state.NotLoaded(&o)
+	}
 	return o
 }
 

@@ -20,8 +20,8 @@ type Retention struct {
 	Period time.Duration // each is remembered for one to two of it; 0: as long as there is room
 }
 
-// defaultRetention is what Add keeps.
-var defaultRetention = Retention{Items: 1536}
+// DefaultRetention is what Add keeps: sets of Add alone merge by it.
+var DefaultRetention = Retention{Items: 1536}
 
 // Seen remembers which hashes were added, by 32 bits of each, in two generations: when
 // the present one is full, or its time is over, it becomes the past one, which is
@@ -41,7 +41,7 @@ func (s *Seen) present() []uint32 { return s.slots[s.split:] }
 
 // Add remembers a hash and reports whether it is new. The last 1,536 at least are
 // remembered, whenever they came, in at most 16 KiB.
-func (s *Seen) Add(hash uint64) bool { return s.AddAt(hash, 0, defaultRetention) }
+func (s *Seen) Add(hash uint64) bool { return s.AddAt(hash, 0, DefaultRetention) }
 
 // AddAt remembers a hash that came at now (Unix ns) for as long as r says, and reports
 // whether it is new. Its bits must be evenly spread. It allocates while the set grows
@@ -210,6 +210,25 @@ func (s *Seen) Merge(o *Seen, r Retention) {
 		present = present[:items]
 	}
 	s.fill(present, past[:min(len(past), items)], items)
+}
+
+// Common returns how many hashes both remember, and how many each does.
+func (s *Seen) Common(o *Seen) (same, inS, inO int) {
+	for _, v := range s.slots {
+		if v == 0 {
+			continue
+		}
+		inS++
+		if has(o.present(), v) || has(o.past(), v) {
+			same++
+		}
+	}
+	for _, v := range o.slots {
+		if v != 0 {
+			inO++
+		}
+	}
+	return same, inS, inO
 }
 
 func union(a, b []uint32) []uint32 {

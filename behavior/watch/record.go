@@ -257,7 +257,9 @@ func (d *Detector) Restore(rec state.Record, owns func(hash uint64) bool) error 
 		began := r.I64()
 		r.End()
 		if r.Err == nil {
-			d.began[at] = began
+			if d.began[at] == 0 || began < d.began[at] {
+				d.began[at] = began
+			}
 		}
 		return r.Err
 	}
@@ -270,6 +272,10 @@ func (d *Detector) Restore(rec state.Record, owns func(hash uint64) bool) error 
 		return state.ErrRecord
 	}
 	if !d.ours(e, owns) {
+		return nil
+	}
+	if known := d.cases[e.key]; known != nil { // it came late
+		d.adopt(known, e)
 		return nil
 	}
 	d.sequence++
