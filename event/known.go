@@ -18,6 +18,7 @@ type Known struct {
 	Addr Use // of the far end's address
 	// OfName and OfDomain are zero without a name.
 	OfName, OfDomain Use
+	Client           Use // of the fingerprint of a record's TLS client; zero if it has none
 
 	Hosts uint32 // local hosts that were active in the time of Use
 	Names uint32 // names that are remembered of far ends: few where nobody logs them

@@ -421,3 +421,32 @@ func (r *rows) events(t testing.TB) []*event.Event {
 	t.Helper()
 	return scenario.Merge(scenario.Parse(t, []byte(r.b.String())))
 }
+
+// A fingerprint of a TLS client that few hosts have speaks for an implant, one that many
+// have against it, and one that changes each time says nothing.
+func TestClient(t *testing.T) {
+	f := func(what string, clients, hosts uint32, ja4, ja3 []string, low, high float64) {
+		t.Helper()
+		tr := &track{}
+		tr.last.hosts = hosts
+		for i := range 4 {
+			ev := &event.Event{TLS: &event.TLS{JA4: ja4[i%len(ja4)], JA3: ja3[i%len(ja3)]}, Known: &event.Known{Client: event.Use{Hosts: clients}}}
+			tr.handshake(ev)
+		}
+		x := terms{tell: true}
+		tr.client(&x)
+		if x.odds < low || x.odds > high || len(x.list) != 0 && x.list[0].Text == "" {
+			t.Errorf("%s: %.2f, want %.2f to %.2f", what, x.odds, low, high)
+		}
+	}
+	one, none, two := []string{"t13d1516h2_8daaf6152771_02713d6af862"}, []string{""}, []string{"a", "b"}
+	f("rare", 1, 200, one, none, 0.7, 0.8)
+	f("common", 120, 200, one, none, -0.9, -0.7)
+	f("usual", 20, 200, one, none, -0.01, 0.01)
+	f("rare, by JA3", 1, 200, none, one, 0.7, 0.8)
+	f("rare, with a JA3 that changes", 1, 200, one, two, 0.7, 0.8)
+	f("a JA3 that changes", 1, 200, none, two, 0, 0)
+	f("a JA4 that changes", 1, 200, two, one, 0, 0)
+	f("among few hosts", 1, 9, one, none, 0, 0)
+	f("no fingerprint", 0, 200, none, none, 0, 0)
+}

@@ -26,7 +26,7 @@ type terms struct {
 func Terms() []string {
 	return []string{
 		"timing", "log_odds_per_gap", "size_regularity", "persistence", "failed", "prevalence_unknown", "prevalence", "domain_prevalence",
-		"no_name", "popularity", "age", "certificate", "tls_without_name", "fresh_names", "below_ttl", "service_class", "port", "direction", "ping",
+		"no_name", "popularity", "age", "certificate", "tls_without_name", "client", "fresh_names", "below_ttl", "service_class", "port", "direction", "ping",
 	}
 }
 
@@ -75,7 +75,7 @@ func (l *contact) standing(x *terms, b basis) {
 // else the pair itself can.
 const (
 	mostTiming = 4.5 + 1.2 + 0.8 + 0.7
-	mostOwn    = 0.9 + 0.4 + 1.2 + 0.6
+	mostOwn    = 0.9 + 0.4 + 0.8 + 1.2 + 0.6
 )
 
 // excused reports whether the best of timers would not make a case.
@@ -184,6 +184,7 @@ func (t *track) identity(x *terms) {
 		if h.noName && outside && l.class == event.ClassNone {
 			x.add("tls_without_name", 1, 0, "", 0.4, func() string { return "TLS without a server name" })
 		}
+		t.client(x)
 	}
 	if t.basis == byQuery && 2*t.fresh >= t.Sessions() {
 		x.add("fresh_names", float64(t.fresh), 1, "names", 1.2, func() string { return fmt.Sprintf("%d questions were for a name other than the one before", t.fresh) })
@@ -193,6 +194,25 @@ func (t *track) identity(x *terms) {
 			return fmt.Sprintf("answers are valid for %d seconds, and it asks again much earlier", t.ttl)
 		})
 	}
+}
+
+// enoughHosts must be known, and enoughHandshakes alike, for a client of TLS to be rare:
+// browsers shuffle what they say, so that no two of their handshakes have one JA3.
+const (
+	enoughHosts      = 20
+	enoughHandshakes = 3
+)
+
+// client is how many hosts have a client of TLS like this one.
+func (t *track) client(x *terms) {
+	h, l := &t.tls, &t.last
+	if h.clients == 0 || h.alike < enoughHandshakes || l.hosts < enoughHosts {
+		return
+	}
+	share := float64(h.clients) / float64(max(l.hosts, h.clients))
+	x.add("client", share, usualShare, "of hosts", clamp(0.5*math.Log(usualShare/share), -0.8, 0.8), func() string {
+		return fmt.Sprintf("%d of %d hosts have a client of TLS that introduces itself like this one", h.clients, max(l.hosts, h.clients))
+	})
 }
 
 // service is what the far end is for.

@@ -9,7 +9,7 @@ import (
 )
 
 // version is the first byte of each stored record.
-const version = 2
+const version = 3
 
 // recordKey is the key of a pair's record.
 func recordKey(kind byte, key uint64) []byte {
@@ -105,6 +105,8 @@ func (t *track) record() []byte {
 	}
 	w.Text(t.tls.ja3)
 	w.Text(t.tls.ja4)
+	w.U8(t.tls.alike)
+	w.U32(t.tls.clients)
 	for _, n := range [...]uint32{t.records, t.conns, t.requests, t.failed, t.oneSided, t.followed, t.fresh, t.ttl} {
 		w.U32(n)
 	}
@@ -187,7 +189,7 @@ func readTrack(r *state.Reader, key uint64) *track {
 	for _, b := range [...]*bool{&t.tls.seen, &t.tls.selfSigned, &t.tls.invalid, &t.tls.noName, &t.sensors[0], &t.sensors[1], &t.sensors[2]} {
 		*b = r.Bool()
 	}
-	t.tls.ja3, t.tls.ja4 = r.Text(), r.Text()
+	t.tls.ja3, t.tls.ja4, t.tls.alike, t.tls.clients = r.Text(), r.Text(), r.U8(), r.U32()
 	for _, n := range [...]*uint32{&t.records, &t.conns, &t.requests, &t.failed, &t.oneSided, &t.followed, &t.fresh, &t.ttl} {
 		*n = r.U32()
 	}

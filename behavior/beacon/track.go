@@ -1,6 +1,7 @@
 package beacon
 
 import (
+	"math"
 	"net/netip"
 	"strings"
 
@@ -66,6 +67,8 @@ type contact struct {
 type handshake struct {
 	seen, selfSigned, invalid, noName bool
 	ja3, ja4                          string
+	alike                             uint8  // handshakes in a row with one fingerprint of the client, up to 255
+	clients                           uint32 // local hosts that have it
 }
 
 // episode is one beacon that is told.
@@ -218,6 +221,10 @@ func (t *track) handshake(ev *event.Event) {
 	h.noName = c.ServerName == ""
 	h.selfSigned = c.Issuer != "" && c.Issuer == c.Subject
 	h.invalid = c.Validation != "" && c.Validation != "ok"
+	if c.JA4 != h.ja4 || c.JA4 == "" && c.JA3 != h.ja3 {
+		h.alike = 0
+	}
+	h.alike, h.clients = min(h.alike, math.MaxUint8-1)+1, ev.Far().Client.Hosts
 	if c.JA3 != h.ja3 {
 		h.ja3 = event.Clone(c.JA3)
 	}

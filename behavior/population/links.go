@@ -29,6 +29,7 @@ const (
 	saltName     = 0x165667b19e3779f9
 	saltDomain   = 0x27d4eb2f165667c5
 	saltSuricata = 0x85ebca77c2b2ae63
+	saltClient   = 0x2545f4914f6cdd1d
 )
 
 // sessionKey is the key of a connection as one sensor knows it.

@@ -58,7 +58,7 @@ func parseKey(key []byte) (part byte, entry uint64, err error) {
 	case partSessions, partAddresses, partNames:
 		kind = state.KindName
 	}
-	if key[0] != kind || part > partInbound || entry == 0 {
+	if key[0] != kind || part > partClients || entry == 0 {
 		return 0, 0, state.ErrRecord
 	}
 	return part, entry, nil

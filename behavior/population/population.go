@@ -28,6 +28,8 @@ type Config struct {
 	// The same for addresses outside that were seen as originators only. Where crowds
 	// have run out, Use.Hosts stops at six.
 	LightInbound, WideInbound, CrowdsInbound int
+	// The same for TLS clients, by their fingerprints.
+	LightClients, WideClients, CrowdsClients int
 }
 
 // DefaultConfig returns bounds under which a Population takes 80 MB at most. A day of
@@ -37,6 +39,7 @@ func DefaultConfig() Config {
 		Hosts: 1 << 19, Sessions: 1 << 16, Addresses: 1 << 17, Names: 1 << 16,
 		Light: 1 << 18, Wide: 1 << 16, Crowds: 1 << 13,
 		LightInbound: 1 << 16, WideInbound: 1 << 13, CrowdsInbound: 1 << 9,
+		LightClients: 1 << 14, WideClients: 1 << 12, CrowdsClients: 1 << 9,
 	}
 }
 
@@ -49,6 +52,7 @@ type Population struct {
 	called    *uses // names and domains
 	outbound  *uses // addresses, but for those that
 	inbound   *uses // came from outside and that nobody inside called
+	clients   *uses // of TLS, by their fingerprints
 }
 
 // New returns a Population that knows nothing.
@@ -61,6 +65,7 @@ func New(c Config) *Population {
 		called:    newUses(c.Light, c.Wide, c.Crowds),
 		outbound:  newUses(c.Light, c.Wide, c.Crowds),
 		inbound:   newUses(c.LightInbound, c.WideInbound, c.CrowdsInbound),
+		clients:   newUses(c.LightClients, c.WideClients, c.CrowdsClients),
 	}
 }
 
@@ -71,7 +76,11 @@ func (p *Population) Prepare(s *event.Sequence) {
 	for _, ev := range s.Events {
 		switch ev.Kind {
 		case event.KindConn, event.KindTLS, event.KindHTTP, event.KindQUIC, event.KindDNS:
-			p.observe(ev, s.KnownFor(ev))
+			k := s.KnownFor(ev)
+			p.observe(ev, k)
+			if ev.TLS != nil {
+				p.client(ev, k)
+			}
 		}
 	}
 }

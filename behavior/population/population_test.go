@@ -235,6 +235,16 @@ func TestKnown(t *testing.T) {
 		ev.Proto = event.ProtoUDP
 		return ev
 	}())
+	hello := func(at float64, host, ja4, ja3 string) *event.Event {
+		ev := tlsRecord(at, host, out, "")
+		ev.TLS.JA4, ev.TLS.JA3 = ja4, ja3
+		return ev
+	}
+	f("a TLS client", event.Known{Addr: use, Hosts: 1, Client: use}, hello(0, "10.0.0.5", "t13d", "abc"))
+	f("a TLS client of two hosts", event.Known{Addr: event.Use{Hosts: 3, First: at(0)}, Hosts: 3, Client: event.Use{Hosts: 2, First: at(0)}},
+		hello(0, "10.0.0.5", "t13d", "abc"), hello(1, "10.0.0.6", "t12d", "abc"), hello(2, "10.0.0.7", "t13d", "def"))
+	f("a TLS client by JA3", event.Known{Addr: event.Use{Hosts: 2, First: at(0)}, Hosts: 2, Client: event.Use{Hosts: 2, First: at(0)}},
+		hello(0, "10.0.0.5", "", "abc"), hello(1, "10.0.0.6", "", "abc"))
 	f("another kind", event.Known{}, record(event.KindSSH, 0, "10.0.0.5", out, 22))
 }
 

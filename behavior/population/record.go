@@ -20,6 +20,7 @@ const (
 	partCalled
 	partOutbound
 	partInbound
+	partClients
 )
 
 func recordKey(kind, part byte, key uint64) []byte {
@@ -51,8 +52,8 @@ func (p *Population) Cut() []state.Record {
 	return rs
 }
 
-// uses lists the three uses in the order of their parts.
-func (p *Population) uses() [3]*uses { return [...]*uses{p.called, p.outbound, p.inbound} }
+// uses lists the uses in the order of their parts.
+func (p *Population) uses() [4]*uses { return [...]*uses{p.called, p.outbound, p.inbound, p.clients} }
 
 // cut appends the records of both tables. A key that went from one to the other has
 // the record of where it is now, which comes last.
