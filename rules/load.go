@@ -56,10 +56,11 @@ func Dir(name string) fs.FS { return folder{os.DirFS(name), name, false} }
 // Set is a set of compiled rules. It is not changed after Load and may be used
 // concurrently.
 type Set struct {
-	rules   []*rule // by id
-	config  behavior.Config
-	written map[string]uint64 // digests of what files say of each rule
-	zones   uint64            // and of zones
+	rules    []*rule // by id
+	config   behavior.Config
+	written  map[string]uint64 // digests of what files say of each rule
+	zones    uint64            // and of zones
+	disabled []Description
 }
 
 // Config returns the settings of the detectors: the defaults with what the rules
@@ -74,6 +75,11 @@ type rule struct {
 	exceptions []condition.Condition[event.Observation]
 	suppressBy []string
 	suppress   time.Duration // 0: never
+	origin     string
+
+	// Of a rule over records: its conditions, and which kinds of records they are for.
+	onRecords []condition.Condition[event.Event]
+	kinds     []kinds
 }
 
 // Load compiles the rules of all *.toml files in the given file systems, with
@@ -224,10 +230,12 @@ func (l *loader) compile(id string) {
 			"detector = one of "+strings.Join(detectorNames(), ", ")+", for a new rule; the id of an earlier rule, to amend it"))
 		return
 	}
+	origin := r.layers[len(r.layers)-1].doc.Name
 	if !r.truth("enabled", true) {
+		l.set.disabled = append(l.set.disabled, Description{RuleInfo: info(id, r), Detector: r.text("detector"), Origin: origin})
 		return
 	}
-	rule := &rule{info: info(id, r)}
+	rule := &rule{info: info(id, r), origin: origin}
 	rule.detector = r.text("detector")
 	if _, ok := detectors[rule.detector]; !ok {
 		r.bad("detector", fmt.Sprintf("detector %q%s", rule.detector, strict.Nearest(rule.detector, detectorNames())), strings.Join(detectorNames(), ", "))

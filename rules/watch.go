@@ -46,7 +46,7 @@ func (l *loader) compileWatch(rule *rule, r *reader) {
 		if text := r.text("when"); text == "" {
 			r.bad("when", "the rule has no condition", `an expression over records such as 'record.kind == "ssh" and ssh.auth.failed'`)
 		} else {
-			s.Filter = l.filter(r.place("when"), text, names, except)
+			s.Filter = l.filter(rule, r.place("when"), text, names, except)
 		}
 	}
 	w := watchReader{loader: l, rule: rule, spec: &s, names: names, except: except}
@@ -152,7 +152,7 @@ func (l *loader) onRecords(at value, source string) condition.Condition[event.Ev
 }
 
 // filter compiles a condition on records, and finds out which kinds it can hold for.
-func (l *loader) filter(at value, source string, names *namedFields, except []condition.Condition[event.Event]) watch.Filter {
+func (l *loader) filter(rule *rule, at value, source string, names *namedFields, except []condition.Condition[event.Event]) watch.Filter {
 	c := l.onRecords(at, source)
 	f := watch.Filter{Kinds: uint32(allKinds), Text: source, Matches: c.Matches}
 	if len(except) > 0 {
@@ -167,6 +167,7 @@ func (l *loader) filter(at value, source string, names *namedFields, except []co
 			f.Ports = ports
 		}
 	}
+	rule.onRecords, rule.kinds = append(rule.onRecords, c), append(rule.kinds, kinds(f.Kinds))
 	return f
 }
 
@@ -177,8 +178,9 @@ func portsOfTerm(t condition.Term[event.Event]) (ports []uint16) {
 		return nil
 	}
 	ports = []uint16{}
+	var ev event.Event
 	for p := range 1 << 16 {
-		if t.Holds(&event.Event{Resp: event.Host{Port: uint16(p)}}) {
+		if ev.Resp.Port = uint16(p); t.Holds(&ev) {
 			ports = append(ports, uint16(p))
 		}
 	}
@@ -434,13 +436,13 @@ func (w *watchReader) steps() {
 	n := 0
 	w.table.texts("steps", func(at value, s string) {
 		n++
-		w.spec.Steps = append(w.spec.Steps, w.filter(at, s, w.names, w.except))
+		w.spec.Steps = append(w.spec.Steps, w.filter(w.rule, at, s, w.names, w.except))
 	})
 	if n < 2 || n > 8 {
 		w.table.bad("steps", fmt.Sprintf("a sequence of %d steps", n), "two to eight conditions, such as ['record.kind == \"ssh\" and ssh.auth.failed', 'record.kind == \"ssh\" and ssh.auth.success']")
 	}
 	if s := w.table.text("unless"); s != "" {
-		f := w.filter(w.table.place("unless"), s, w.names, nil)
+		f := w.filter(w.rule, w.table.place("unless"), s, w.names, nil)
 		w.spec.Unless = &f
 	}
 }

@@ -86,6 +86,8 @@ type analysis struct {
 	census   []*census
 	joiner   *pipeline.Joiner
 	started  time.Time
+
+	explanation *rules.Explanation // nil but for rules explain
 }
 
 func analyze(ctx context.Context, t terminal, o analyzeOptions, paths []string) error {
@@ -221,6 +223,12 @@ func (a *analysis) pipeline() *pipeline.Pipeline {
 		c := &census{Shard: s.Shard, i: i, n: len(e.shards), hosts: map[uint64]struct{}{}}
 		a.census = append(a.census, c)
 		p.Shards[i] = c
+	}
+	if a.explanation != nil {
+		p.Rules = &explained{set: a.rules, of: a.explanation}
+		if a.explanation.Records() {
+			p.Shards = append(p.Shards, explainedRecords{a.explanation})
+		}
 	}
 	if a.watch != nil {
 		a.watch.begin(a.rules)

@@ -23,6 +23,7 @@ package ruletest
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -73,6 +74,9 @@ func Run(ctx context.Context, set *rules.Set, a *txtar.Archive) ([]Outcome, erro
 			names = append(names, name)
 		}
 		logs[name] = append(logs[name], f)
+	}
+	if len(names) == 0 {
+		return nil, errors.New("there are no logs in it")
 	}
 	var all []Outcome
 	for _, name := range names {
