@@ -83,7 +83,7 @@ func rootCommand(t terminal) *cobra.Command {
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return exit{exitUsage, fmt.Errorf("%w\nsee '%s --help'", err, c.CommandPath())}
 	})
-	root.AddCommand(runCommand(t), checkCommand(t), statusCommand(t), analyzeCommand(t), evalCommand(t), setupCommand(t), versionCommand(t))
+	root.AddCommand(runCommand(t), checkCommand(t), statusCommand(t), analyzeCommand(t), rulesCommand(t), evalCommand(t), setupCommand(t), versionCommand(t))
 	addManual(root)
 	return root
 }
