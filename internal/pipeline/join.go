@@ -31,10 +31,17 @@ type Joiner struct {
 	head    int
 	several bool
 
-	now, old map[joinKey]joinEntry
-	joined   uint64
-	tracking bool
-	fresh    []joinKey // changed since the last Cut, if tracking
+	now, old   map[joinKey]joinEntry
+	generation uint32 // of now; that of old is the one before
+	joined     uint64
+	tracking   bool
+	fresh      []storedKey // changed since the last Cut, if tracking
+}
+
+// storedKey is a connection tuple in one generation.
+type storedKey struct {
+	joinKey
+	generation uint32
 }
 
 // ringEntry is a connection of the first sensor.
@@ -109,7 +116,7 @@ func (j *Joiner) alone(ev *event.Event) bool {
 
 // match takes out a connection of key that began at about start.
 func (j *Joiner) match(key joinKey, start int64) bool {
-	for _, m := range [...]map[joinKey]joinEntry{j.now, j.old} {
+	for age, m := range [...]map[joinKey]joinEntry{j.now, j.old} {
 		e, ok := m[key]
 		if !ok {
 			continue
@@ -125,7 +132,7 @@ func (j *Joiner) match(key joinKey, start int64) bool {
 			} else {
 				m[key] = e
 			}
-			j.touch(key)
+			j.touch(key, j.generation-uint32(age))
 			return true
 		}
 	}
@@ -133,7 +140,10 @@ func (j *Joiner) match(key joinKey, start int64) bool {
 }
 
 func (j *Joiner) put(key joinKey, start int64) {
-	e := j.now[key]
+	e, known := j.now[key]
+	if !known && len(j.now) >= joinSize {
+		j.turn()
+	}
 	if int(e.n) == len(e.starts) {
 		copy(e.starts[:], e.starts[1:])
 		e.n--
@@ -141,22 +151,27 @@ func (j *Joiner) put(key joinKey, start int64) {
 	e.starts[e.n] = start
 	e.n++
 	j.now[key] = e
-	j.touch(key)
-	if len(j.now) >= joinSize {
-		j.now, j.old = j.old, j.now
-		if j.now == nil {
-			j.now = make(map[joinKey]joinEntry)
-		}
-		for k := range j.now {
-			j.touch(k) // it is forgotten, in the store too
-		}
-		clear(j.now)
-	}
+	j.touch(key, j.generation)
 }
 
-func (j *Joiner) touch(key joinKey) {
+// turn begins a generation, and forgets the last but one.
+func (j *Joiner) turn() {
+	j.now, j.old = j.old, j.now
+	if j.now == nil {
+		j.now = make(map[joinKey]joinEntry)
+	}
 	if j.tracking {
-		j.fresh = append(j.fresh, key)
+		for k := range j.now {
+			j.touch(k, j.generation-1)
+		}
+	}
+	clear(j.now)
+	j.generation++
+}
+
+func (j *Joiner) touch(key joinKey, generation uint32) {
+	if j.tracking {
+		j.fresh = append(j.fresh, storedKey{key, generation})
 	}
 }
 
@@ -171,9 +186,12 @@ func (j *Joiner) Track() { j.tracking = true }
 func (j *Joiner) Cut() []behavior.Record {
 	rs := make([]behavior.Record, 0, len(j.fresh))
 	for _, k := range j.fresh {
-		e, ok := j.now[k]
-		if !ok {
-			e = j.old[k]
+		var e joinEntry
+		switch j.generation - k.generation {
+		case 0:
+			e = j.now[k.joinKey]
+		case 1:
+			e = j.old[k.joinKey]
 		}
 		rs = append(rs, behavior.Record{Key: k.bytes(), Value: e.bytes()})
 	}
@@ -181,24 +199,43 @@ func (j *Joiner) Cut() []behavior.Record {
 	return rs
 }
 
-// Restore takes back a record that Cut returned.
+// Restore takes back a record that Cut returned. They may come in any order.
 func (j *Joiner) Restore(r behavior.Record) error {
-	if len(r.Key) != 9 || len(r.Value)%8 != 0 || len(r.Value) > 8*len(joinEntry{}.starts) {
+	if len(r.Key) != 13 || len(r.Value)%8 != 0 || len(r.Value) > 8*len(joinEntry{}.starts) {
 		return fmt.Errorf("joined connection: key of %d and value of %d bytes", len(r.Key), len(r.Value))
 	}
-	k := joinKey{conn: binary.LittleEndian.Uint64(r.Key), sensor: event.Sensor(r.Key[8])}
-	for v := r.Value; len(v) > 0; v = v[8:] {
-		if j.now == nil {
-			j.now = make(map[joinKey]joinEntry)
-		}
-		j.several = true
-		j.put(k, int64(binary.LittleEndian.Uint64(v)))
+	if len(r.Value) == 0 {
+		return nil
 	}
+	if !j.several {
+		j.several, j.now, j.old = true, map[joinKey]joinEntry{}, map[joinKey]joinEntry{}
+		j.generation = binary.LittleEndian.Uint32(r.Key[9:])
+	}
+	k := joinKey{conn: binary.LittleEndian.Uint64(r.Key), sensor: event.Sensor(r.Key[8])}
+	into := j.now
+	switch int32(binary.LittleEndian.Uint32(r.Key[9:]) - j.generation) {
+	case 0:
+	case 1:
+		j.now, j.old = j.old, j.now
+		j.generation++
+		into = j.now
+	case -1:
+		into = j.old
+	default:
+		return fmt.Errorf("joined connection: of generation %d beside %d", binary.LittleEndian.Uint32(r.Key[9:]), j.generation)
+	}
+	var e joinEntry
+	for v := r.Value; len(v) > 0; v = v[8:] {
+		e.starts[e.n] = int64(binary.LittleEndian.Uint64(v))
+		e.n++
+	}
+	into[k] = e
 	return nil
 }
 
-func (k joinKey) bytes() []byte {
-	return append(binary.LittleEndian.AppendUint64(make([]byte, 0, 9), k.conn), byte(k.sensor))
+func (k storedKey) bytes() []byte {
+	b := append(binary.LittleEndian.AppendUint64(make([]byte, 0, 13), k.conn), byte(k.sensor))
+	return binary.LittleEndian.AppendUint32(b, k.generation)
 }
 
 func (e joinEntry) bytes() []byte {

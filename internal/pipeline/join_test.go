@@ -1,6 +1,8 @@
 package pipeline
 
 import (
+	"bytes"
+	"maps"
 	"net/netip"
 	"testing"
 
@@ -110,5 +112,49 @@ func TestJoinerForgetsInStore(t *testing.T) {
 				t.Fatalf("%d connections are stored, want at most %d", n, 2*joinSize)
 			}
 		}
+	}
+}
+
+// A Joiner that was restored forgets what one forgets that never stopped, and when.
+func TestJoinerRestoresGenerations(t *testing.T) {
+	clean, j := new(Joiner), new(Joiner)
+	clean.Track()
+	j.Track()
+	var want, m Memory
+	commit := func(m *Memory, j *Joiner) {
+		t.Helper()
+		if err := m.Commit(t.Context(), &state.Checkpoint{Changed: [state.NumSections][]state.Record{state.Joined: j.Cut()}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f := func(i int, j *Joiner) {
+		e := conn(event.SensorZeek, int64(i), "10.0.0.1:40000", "192.0.2.1:443")
+		if e.ConnHash = uint64(i % 400_000); i%7 == 0 {
+			e.Sensor, e.ConnHash = event.SensorSuricata, uint64(max(i-joinSize-i%40_000, 0)%400_000)
+		}
+		j.Join([]*event.Event{e})
+	}
+	for i := range 4 * joinSize {
+		f(i, clean)
+		f(i, j)
+		if i%40_000 != 0 {
+			continue
+		}
+		commit(&m, j)
+		j = new(Joiner)
+		j.Track()
+		for _, r := range m.Records(state.Joined) {
+			if err := j.Restore(r); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	commit(&m, j)
+	commit(&want, clean)
+	if !maps.EqualFunc(want.Sections[state.Joined], m.Sections[state.Joined], bytes.Equal) {
+		t.Errorf("%d connections are kept, want %d, or not the same", len(m.Sections[state.Joined]), len(want.Sections[state.Joined]))
+	}
+	if clean.Joined() == 0 || len(want.Sections[state.Joined]) < joinSize {
+		t.Error("nothing was joined, or little is kept: the test tests nothing")
 	}
 }
