@@ -1,0 +1,134 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+
+	"tidewatch/behavior/disk"
+	"tidewatch/behavior/state"
+)
+
+// content is what a site's sidecar knows and has said.
+type content struct {
+	records  [state.NumSections]map[string][32]byte // by key, the values' hashes
+	findings map[string]string                      // by id
+	again    int                                    // findings that came again under their id
+	torn     int                                    // lines of findings that a kill cut off
+}
+
+// examine reads the store and the findings of a site whose sidecar has stopped.
+func (s *site) examine() (*content, error) {
+	c := &content{findings: map[string]string{}}
+	for i := range c.records {
+		c.records[i] = map[string][32]byte{}
+	}
+	store, err := disk.Open(s.path("state"), disk.Options{})
+	if err != nil {
+		return nil, err
+	}
+	defer store.Close()
+	_, err = store.Load(context.Background(), func(in state.Section, r state.Record) error {
+		c.records[in][string(r.Key)] = sha256.Sum256(r.Value)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return c, c.read(s.path("findings.ndjson"))
+}
+
+// read reads the findings.
+func (c *content) read(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	lines := bufio.NewScanner(f)
+	lines.Buffer(make([]byte, 1<<20), 16<<20)
+	for lines.Scan() {
+		id, text, err := finding(lines.Bytes())
+		if err != nil {
+			c.torn++
+			continue
+		}
+		if old, known := c.findings[id]; known {
+			c.again++
+			if old != text {
+				return fmt.Errorf("finding %s came twice, and not the same:\n%s\n%s", id, old, text)
+			}
+		}
+		c.findings[id] = text
+	}
+	return lines.Err()
+}
+
+// finding returns the id of a finding, and the document without the time of its
+// delivery.
+func finding(line []byte) (id, text string, err error) {
+	var doc map[string]any
+	if err := json.Unmarshal(line, &doc); err != nil {
+		return "", "", err
+	}
+	ev, _ := doc["event"].(map[string]any)
+	id, _ = ev["id"].(string)
+	if id == "" {
+		return "", "", fmt.Errorf("a finding without an id: %.200s", line)
+	}
+	delete(ev, "ingested")
+	b, err := json.Marshal(doc)
+	return id, string(b), err
+}
+
+// compare returns how c differs from the clean run: an empty list if it does not. The
+// positions are not compared: they name files, which differ. With several logs the
+// joined connections are not either: which of a hundred thousand is forgotten first
+// depends on the order among sensors.
+func (c *content) compare(clean *content, logs int) (differences []string) {
+	say := func(format string, args ...any) {
+		differences = append(differences, fmt.Sprintf(format, args...))
+	}
+	for s := range c.records {
+		if in := state.Section(s); in == state.Positions || in == state.Joined && logs > 1 {
+			continue
+		}
+		lost, more, other := diff(clean.records[s], c.records[s])
+		if len(lost)+len(more)+len(other) > 0 {
+			say("%s: %d records of %d lost, %d too many, %d with other content (%.120q)",
+				state.Section(s), len(lost), len(clean.records[s]), len(more), len(other), slices.Concat(lost, more, other)[:1])
+		}
+	}
+	lost, more, other := diff(clean.findings, c.findings)
+	for what, ids := range map[string][]string{"lost": lost, "too many": more, "with other content": other} {
+		for i, id := range ids {
+			if i == 1 {
+				break
+			}
+			say("%d findings %s, such as %s\n  clean: %.900s\n  here:  %.900s", len(ids), what, id, clean.findings[id], c.findings[id])
+		}
+	}
+	return differences
+}
+
+// diff compares two maps.
+func diff[V comparable](want, got map[string]V) (lost, more, other []string) {
+	for _, k := range slices.Sorted(maps.Keys(want)) {
+		if v, ok := got[k]; !ok {
+			lost = append(lost, k)
+		} else if v != want[k] {
+			other = append(other, k)
+		}
+	}
+	for _, k := range slices.Sorted(maps.Keys(got)) {
+		if _, ok := want[k]; !ok {
+			more = append(more, k)
+		}
+	}
+	return lost, more, other
+}

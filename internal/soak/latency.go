@@ -1,0 +1,212 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"tidewatch/internal/synth"
+)
+
+const (
+	latencyRate = 5000 // lines a second
+	markEvery   = 100 * time.Millisecond
+	lookEvery   = 2 * time.Millisecond
+	sampleEvery = time.Second
+)
+
+// marks knows when each marker was written and found.
+type marks struct {
+	mu      sync.Mutex
+	written []time.Time
+	found   []time.Duration // 0: not yet
+}
+
+// measure lets a sidecar follow a log at latencyRate, and prints how long it takes from
+// the writing of a line to its finding in the output, and what memory the sidecar has.
+func (o *options) measure(ctx context.Context, dir string) error {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return err
+	}
+	src, err := makeSource(dir, source{name: "eve.json", format: synth.FormatEVE}, 0, int(o.latency.Seconds()*latencyRate), o.attacks)
+	if err != nil {
+		return err
+	}
+	s, err := newSite(dir, o.program, ownRules)
+	if err != nil {
+		return err
+	}
+	if err := s.configure([]string{src.name}); err != nil {
+		return err
+	}
+	l, err := openLog(s.path("logs/"+src.name), src.path, rand.New(rand.NewPCG(o.seed, 9)))
+	if err != nil {
+		return err
+	}
+	s.logs = []*log{l}
+	if err := s.start(); err != nil {
+		return err
+	}
+	if err := s.settle(ctx); err != nil { // it is there and waits
+		return errors.Join(err, s.kill())
+	}
+	var m marks
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	var watchers sync.WaitGroup
+	watchers.Go(func() { m.write(ctx, l) })
+	watchers.Go(func() { m.look(ctx, s.path("findings.ndjson")) })
+	var memory []float64
+	watchers.Go(func() { memory = s.sample(ctx) })
+	err = l.play(ctx, latencyRate, src.lines, int(o.latency/(10*time.Second)), o.allowed())
+	if err == nil {
+		err = s.settle(ctx)
+	}
+	stop()
+	watchers.Wait()
+	if err = errors.Join(err, s.stop()); err != nil {
+		return err
+	}
+	return m.report(o.out, src.lines, memory)
+}
+
+// write writes a marker into the log again and again.
+func (m *marks) write(ctx context.Context, l *log) {
+	tick := time.NewTicker(markEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		if l.done() {
+			return
+		}
+		m.mu.Lock()
+		n := len(m.written)
+		m.mu.Unlock()
+		at, err := l.mark(fmt.Sprintf("soak-marker-%d.example", n))
+		if err != nil {
+			return
+		}
+		m.mu.Lock()
+		m.written, m.found = append(m.written, at), append(m.found, 0)
+		m.mu.Unlock()
+	}
+}
+
+// mark writes a query for a name at once, and returns when.
+func (l *log) mark(name string) (time.Time, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.writeLocked(0, false); err != nil {
+		return time.Time{}, err
+	}
+	at := time.Now()
+	_, err := fmt.Fprintf(l.file, `{"timestamp":"2026-11-20T12:00:00.000000+0000","flow_id":%d,"event_type":"dns","src_ip":"10.100.7.7","src_port":40000,"dest_ip":"10.100.8.53","dest_port":53,"proto":"UDP","dns":{"type":"query","id":1,"rrname":"%s","rrtype":"A","tx_id":0}}`+"\n", at.UnixNano()>>12, name)
+	return at, err
+}
+
+// look reads the findings as they come.
+func (m *marks) look(ctx context.Context, path string) {
+	var f *os.File
+	var rest []byte
+	buf := make([]byte, 1<<20)
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for ctx.Err() == nil {
+		if f == nil {
+			f, _ = os.Open(path)
+		}
+		n := 0
+		if f != nil {
+			n, _ = f.Read(buf)
+		}
+		if n == 0 {
+			<-tick.C
+			continue
+		}
+		at := time.Now()
+		rest = append(rest, buf[:n]...)
+		for {
+			line, more, whole := bytes.Cut(rest, []byte("\n"))
+			if !whole {
+				break
+			}
+			m.see(string(line), at)
+			rest = more
+		}
+	}
+	if f != nil {
+		_ = f.Close()
+	}
+}
+
+// see notes a finding, if it is a marker's.
+func (m *marks) see(line string, at time.Time) {
+	_, after, ok := strings.Cut(line, "soak-marker-")
+	for ok {
+		digits, _, _ := strings.Cut(after, ".")
+		if n, err := strconv.Atoi(digits); err == nil {
+			m.mu.Lock()
+			if n < len(m.found) && m.found[n] == 0 {
+				m.found[n] = at.Sub(m.written[n])
+			}
+			m.mu.Unlock()
+			return
+		}
+		_, after, ok = strings.Cut(after, "soak-marker-") // the rule's name has it too
+	}
+}
+
+// sample measures the sidecar's memory, in MiB, until ctx ends.
+func (s *site) sample(ctx context.Context) (mib []float64) {
+	tick := time.NewTicker(sampleEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			mib = append(mib, float64(s.resident())/(1<<20))
+		case <-ctx.Done():
+			return mib
+		}
+	}
+}
+
+func (m *marks) report(out io.Writer, lines int, memory []float64) error {
+	found := slices.DeleteFunc(slices.Clone(m.found), func(d time.Duration) bool { return d == 0 })
+	fmt.Fprintf(out, "latency, one EVE log at %d lines a second\n  %d lines, %d markers, %d found\n", latencyRate, lines, len(m.found), len(found))
+	if len(found) < len(m.found) || len(found) == 0 {
+		return fmt.Errorf("%d of %d markers were not found", len(m.found)-len(found), len(m.found))
+	}
+	slices.Sort(found)
+	at := func(q float64) time.Duration { return found[int(q*float64(len(found)-1))].Round(time.Millisecond) }
+	fmt.Fprintf(out, "  line written to finding in the output: median %v, p99 %v, longest %v\n", at(0.5), at(0.99), at(1))
+	half := memory[len(memory)/2:]
+	fmt.Fprintf(out, "  resident memory: %.0f MiB at most, slope over the second half %+.2f MiB a minute\n", slices.Max(memory), slope(half)*float64(time.Minute/sampleEvery))
+	return nil
+}
+
+// slope is that of the line of least squares through values one step apart.
+func slope(y []float64) float64 {
+	n := float64(len(y))
+	if n < 2 {
+		return 0
+	}
+	var sx, sy, sxx, sxy float64
+	for i, v := range y {
+		x := float64(i)
+		sx, sy, sxx, sxy = sx+x, sy+v, sxx+x*x, sxy+x*v
+	}
+	return (n*sxy - sx*sy) / (n*sxx - sx*sx)
+}

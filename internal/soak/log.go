@@ -1,0 +1,287 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+)
+
+// rotation is a way to put a log away and begin anew.
+type rotation int
+
+const (
+	renameCreate rotation = iota // logrotate's create, Zeek's and Suricata's own
+	copyTruncate
+	gzipRemove // renamed, compressed, the plain one removed
+	lateWrites // renamed, and written to a little longer, as by Suricata before its HUP
+	numRotations
+)
+
+var rotationNames = [numRotations]string{"rename", "copytruncate", "gzip", "late writes"}
+
+// keepRotated is how many rotated files of one log are kept.
+const keepRotated = 60
+
+// log is a log file that a sensor writes, from lines that were made before.
+type log struct {
+	path    string
+	lines   *bufio.Reader
+	header  []byte // of a Zeek log, which each file begins with
+	rand    *rand.Rand
+	file    *os.File
+	pending []byte // the rest of a line that is written in part
+
+	mu      sync.Mutex // held while something is written or rotated
+	rotated [numRotations]int
+	written int // lines
+	size    int // bytes of the source that were written
+	ended   bool
+}
+
+// openLog returns the log at path whose lines are those of the file source.
+func openLog(path, source string, r *rand.Rand) (*log, error) {
+	f, err := os.Open(source)
+	if err != nil {
+		return nil, err
+	}
+	l := &log{path: path, lines: bufio.NewReaderSize(f, 1<<20), rand: r}
+	for {
+		b, err := l.lines.Peek(1)
+		if err != nil || b[0] != '#' {
+			break
+		}
+		line, err := l.lines.ReadBytes('\n')
+		if err != nil {
+			return nil, err
+		}
+		l.header = append(l.header, line...)
+	}
+	return l, l.create()
+}
+
+// create makes the file anew, or finds it truncated.
+func (l *log) create() (err error) {
+	l.file, err = os.OpenFile(l.path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o640)
+	if err != nil {
+		return err
+	}
+	_, err = l.file.Write(l.header)
+	return err
+}
+
+// write writes the next n lines; mostly it stops in the middle of one more, as sensors'
+// buffers do.
+func (l *log) write(n int) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.writeLocked(n, l.rand.IntN(4) > 0)
+}
+
+func (l *log) writeLocked(n int, partly bool) error {
+	b := l.pending
+	l.pending = nil
+	for range n {
+		line, err := l.line()
+		if err != nil {
+			return err
+		}
+		b = append(b, line...)
+	}
+	if partly {
+		line, err := l.line()
+		if err != nil {
+			return err
+		}
+		cut := 0
+		if len(line) > 0 {
+			cut = l.rand.IntN(len(line))
+		}
+		b = append(b, line[:cut]...)
+		l.pending = bytes.Clone(line[cut:])
+	}
+	_, err := l.file.Write(b)
+	return err
+}
+
+// line returns the next line; none at the end, and none of Zeek's footer.
+func (l *log) line() ([]byte, error) {
+	line, err := l.lines.ReadSlice('\n')
+	if errors.Is(err, io.EOF) || len(line) > 0 && line[0] == '#' {
+		l.ended = true
+		return nil, nil
+	}
+	if err == nil {
+		l.written++
+		l.size += len(line)
+	}
+	return line, err
+}
+
+// done reports whether all has been written.
+func (l *log) done() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.ended && len(l.pending) == 0
+}
+
+// rotate puts the file away.
+func (l *log) rotate(how rotation) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.rotated[how]++
+	if err := l.writeLocked(0, false); err != nil { // no sensor rotates in the middle of a line
+		return err
+	}
+	to, err := l.shift()
+	if err != nil {
+		return err
+	}
+	if how == copyTruncate {
+		if err := copyFile(l.path, to); err != nil {
+			return err
+		}
+		if err := l.file.Truncate(0); err != nil {
+			return err
+		}
+		_, err := l.file.Write(l.header)
+		return err
+	}
+	if err := os.Rename(l.path, to); err != nil {
+		return err
+	}
+	if how == lateWrites {
+		time.Sleep(time.Duration(l.rand.IntN(20)) * time.Millisecond)
+		if err := l.writeLocked(l.rand.IntN(20), false); err != nil {
+			return err
+		}
+	}
+	if err := l.file.Close(); err != nil {
+		return err
+	}
+	if err := l.create(); err != nil || how != gzipRemove {
+		return err
+	}
+	return pack(to)
+}
+
+// shift gives the rotated files the next higher number, as logrotate does, and returns
+// the name of the first. Zeek's get a name of their own instead.
+func (l *log) shift() (first string, err error) {
+	if len(l.header) > 0 {
+		n := 0
+		for _, k := range l.rotated {
+			n += k
+		}
+		base, ext := strings.TrimSuffix(l.path, ".log"), ".log"
+		return fmt.Sprintf("%s.2026-11-20-%02d-%02d-%02d%s", base, n/3600, n/60%60, n%60, ext), nil
+	}
+	for n := keepRotated; n > 0; n-- {
+		for _, ext := range []string{"", ".gz"} {
+			from, to := fmt.Sprintf("%s.%d%s", l.path, n, ext), fmt.Sprintf("%s.%d%s", l.path, n+1, ext)
+			if n == keepRotated {
+				err = os.Remove(from)
+			} else {
+				err = os.Rename(from, to)
+			}
+			if err != nil && !errors.Is(err, os.ErrNotExist) {
+				return "", err
+			}
+		}
+	}
+	return l.path + ".1", nil
+}
+
+func copyFile(from, to string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.Create(to)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	return errors.Join(err, out.Close())
+}
+
+// pack compresses a file and removes it. The compressed one has its name when it is
+// whole.
+func pack(name string) error {
+	in, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.Create(name + ".tmp")
+	if err != nil {
+		return err
+	}
+	z, _ := gzip.NewWriterLevel(out, gzip.BestSpeed)
+	_, err = io.Copy(z, in)
+	if err := errors.Join(err, z.Close(), out.Close()); err != nil {
+		return err
+	}
+	return errors.Join(os.Rename(name+".tmp", name+".gz"), os.Remove(name))
+}
+
+// writeEvery is the writers' tick.
+const writeEvery = 10 * time.Millisecond
+
+// play writes all of the log, at so many lines a second, and rotates it so often on the
+// way.
+func (l *log) play(ctx context.Context, rate, lines, rotations int, ways []rotation) error {
+	tick := time.NewTicker(writeEvery)
+	defer tick.Stop()
+	begun, done := time.Now(), 0
+	for !l.done() {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		due := int(time.Since(begun).Seconds()*float64(rate)) - l.count()
+		if due <= 0 {
+			continue
+		}
+		// No more than a rotation's worth at once, however late we are.
+		if err := l.write(min(due, max(lines/(rotations+1), 1))); err != nil {
+			return err
+		}
+		if done < rotations && l.count() > (done+1)*lines/(rotations+1) {
+			done++
+			if err := l.rotate(ways[l.rand.IntN(len(ways))]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (l *log) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.written
+}
+
+func (l *log) rotations() (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, k := range l.rotated {
+		n += k
+	}
+	return n
+}
+
+// name returns the log's name without its folder.
+func (l *log) name() string { return filepath.Base(l.path) }

@@ -1,0 +1,320 @@
+// Command soak lets a sidecar follow logs that are written and rotated fast, kills it
+// again and again, and compares what it knows and has said in the end with one that was
+// left alone. Then it measures how long a finding takes, and memory.
+//
+// One sidecar follows a single EVE log with all detectors: there, everything has one
+// order, and everything is compared to the byte. Another follows three logs of three
+// sensors. The order among their records is nobody's, so they have no host in common,
+// and detectors that ask what all hosts do together are off; all else is compared.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"tidewatch/internal/synth"
+)
+
+func main() {
+	o := options{out: os.Stdout}
+	flag.IntVar(&o.rate, "rate", 10_000, "lines a second, over all logs")
+	flag.IntVar(&o.kills, "kills", 200, "kills, at least")
+	flag.IntVar(&o.rotations, "rotations", 1000, "rotations, at least")
+	flag.DurationVar(&o.last, "for", 4*time.Minute, "how long logs are written, the latency not counted")
+	flag.DurationVar(&o.latency, "latency", time.Minute, "how long latency and memory are measured")
+	flag.StringVar(&o.program, "program", "", "the tidewatch to test; it is built if none is named")
+	flag.StringVar(&o.ways, "ways", strings.Join(rotationNames[:], ","), "ways to rotate, with commas")
+	flag.StringVar(&o.only, "only", "", "one sidecar alone: \"one\" or \"three\" logs")
+	flag.Uint64Var(&o.seed, "seed", uint64(time.Now().UnixNano()), "of the random numbers")
+	dir := flag.String("dir", "", "folder to work in, which is kept; a temporary one if none is named")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := o.in(ctx, *dir); err != nil {
+		fmt.Fprintln(os.Stderr, "soak:", err)
+		os.Exit(1)
+	}
+}
+
+// options say how much is done.
+type options struct {
+	rate, kills, rotations int
+	last, latency          time.Duration
+	program, ways, only    string
+	seed                   uint64
+	attacks                string // of the made networks; "": each kind
+	out                    io.Writer
+}
+
+// in runs everything in a folder.
+func (o *options) in(ctx context.Context, dir string) (err error) {
+	if dir == "" {
+		if dir, err = os.MkdirTemp("", "tidewatch-soak-"); err != nil {
+			return err
+		}
+		defer os.RemoveAll(dir)
+	}
+	if dir, err = filepath.Abs(dir); err != nil {
+		return err
+	}
+	if o.program == "" {
+		o.program = filepath.Join(dir, "tidewatch")
+		if out, err := exec.CommandContext(ctx, "go", "build", "-o", o.program, "tidewatch/cmd/tidewatch").CombinedOutput(); err != nil {
+			return fmt.Errorf("building tidewatch: %w\n%s", err, out)
+		}
+	}
+	if o.attacks == "" {
+		o.attacks = "grid"
+	}
+	var failed error
+	for i, k := range o.soaks() {
+		if !strings.HasPrefix(k.name, o.only) {
+			continue
+		}
+		failed = errors.Join(failed, k.run(ctx, filepath.Join(dir, fmt.Sprint(i)), rand.New(rand.NewPCG(o.seed, uint64(i)))))
+	}
+	if o.latency > 0 && failed == nil {
+		failed = o.measure(ctx, filepath.Join(dir, "latency"))
+	}
+	return failed
+}
+
+// soak is one sidecar that is killed while it follows some logs.
+type soak struct {
+	*options
+	name    string
+	sources []source
+	rules   string
+	kills   int
+	rotate  int // so often each log
+}
+
+// soaks returns both.
+func (o *options) soaks() []*soak {
+	return []*soak{
+		{
+			options: o, name: "one log, all detectors", sources: []source{{name: "eve.json", format: synth.FormatEVE}},
+			rules: ownRules, kills: (o.kills + 1) / 2, rotate: (o.rotations + 1) / 2,
+		},
+		{
+			options: o, name: "three logs, without detectors that ask what all hosts do", sources: []source{
+				{name: "conn.log", format: synth.FormatZeek, logs: []string{"conn"}},
+				{name: "streaming.log", format: synth.FormatZeekJSON, logs: []string{"conn"}},
+				{name: "eve.json", format: synth.FormatEVE},
+			},
+			rules: ownRules + withoutPopulation(), kills: o.kills / 2, rotate: (o.rotations/2 + 2) / 3,
+		},
+	}
+}
+
+func (k *soak) run(ctx context.Context, dir string, r *rand.Rand) error {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return err
+	}
+	fmt.Fprintf(k.out, "%s\n", k.name)
+	each := int(k.last.Seconds() / 2 * float64(k.rate) / float64(len(k.sources)))
+	for i := range k.sources {
+		var err error
+		if k.sources[i], err = makeSource(dir, k.sources[i], i, each, k.attacks); err != nil {
+			return err
+		}
+	}
+	clean, err := k.clean(ctx, filepath.Join(dir, "clean"))
+	if err != nil {
+		return fmt.Errorf("the clean run: %w", err)
+	}
+	s, err := newSite(filepath.Join(dir, "killed"), k.program, k.rules)
+	if err != nil {
+		return err
+	}
+	kills, stopped, err := k.suffer(ctx, s, r)
+	if err != nil {
+		return err
+	}
+	again, err := s.finish(ctx)
+	if err != nil {
+		return err
+	}
+	got, err := s.examine()
+	if err != nil {
+		return err
+	}
+	return k.report(s, clean, got, kills, stopped, again)
+}
+
+// clean lets a sidecar that nobody kills read the logs as they are in the end.
+func (k *soak) clean(ctx context.Context, dir string) (*content, error) {
+	s, err := newSite(dir, k.program, k.rules)
+	if err != nil {
+		return nil, err
+	}
+	for _, src := range k.sources {
+		if err := os.Link(src.path, s.path("logs/"+src.name)); err != nil {
+			return nil, err
+		}
+	}
+	if err := s.configure(k.names()); err != nil {
+		return nil, err
+	}
+	if err := s.start(); err != nil {
+		return nil, err
+	}
+	if err := s.settle(ctx); err != nil {
+		return nil, errors.Join(err, s.kill())
+	}
+	if err := s.stop(); err != nil {
+		return nil, err
+	}
+	return s.examine()
+}
+
+// allowed returns the ways to rotate.
+func (o *options) allowed() (ways []rotation) {
+	for i, name := range rotationNames {
+		if o.ways == "" || slices.Contains(strings.Split(o.ways, ","), name) {
+			ways = append(ways, rotation(i))
+		}
+	}
+	return ways
+}
+
+func (k *soak) names() (names []string) {
+	for _, src := range k.sources {
+		names = append(names, src.name)
+	}
+	return names
+}
+
+// suffer writes and rotates the logs, and kills the sidecar meanwhile. It returns how
+// often, and how often it lay dead while a log was rotated twice.
+func (k *soak) suffer(ctx context.Context, s *site, r *rand.Rand) (kills, stopped int, err error) {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	if err := s.configure(k.names()); err != nil {
+		return 0, 0, err
+	}
+	mean := k.last / 2 / time.Duration(k.kills+1)
+	for i, src := range k.sources {
+		l, err := openLog(s.path("logs/"+src.name), src.path, rand.New(rand.NewPCG(r.Uint64(), uint64(i))))
+		if err != nil {
+			return 0, 0, err
+		}
+		s.logs = append(s.logs, l)
+	}
+	var writers sync.WaitGroup
+	ended := make(chan struct{})
+	for i, l := range s.logs {
+		writers.Go(func() {
+			if err := l.play(ctx, k.rate/len(s.logs), k.sources[i].lines, k.rotate, k.allowed()); err != nil {
+				stop(fmt.Errorf("%s: %w", l.name(), err))
+			}
+		})
+	}
+	go func() { writers.Wait(); close(ended) }()
+	for writing := true; writing && ctx.Err() == nil; {
+		if err := s.life(ctx, r, mean); err != nil {
+			return kills, stopped, err
+		}
+		if kills++; kills%8 == 0 {
+			stopped += s.rotatedWhileStopped(ctx, ended)
+		}
+		select {
+		case <-ended:
+			writing = false
+		default:
+		}
+	}
+	writers.Wait()
+	return kills, stopped, context.Cause(ctx)
+}
+
+// rotatedWhileStopped waits until some log was rotated twice.
+func (s *site) rotatedWhileStopped(ctx context.Context, ended <-chan struct{}) int {
+	before := make([]int, len(s.logs))
+	for i, l := range s.logs {
+		before[i] = l.rotations()
+	}
+	for {
+		for i, l := range s.logs {
+			if l.rotations() >= before[i]+2 {
+				return 1
+			}
+		}
+		select {
+		case <-time.After(writeEvery):
+		case <-ended:
+			return 0
+		case <-ctx.Done():
+			return 0
+		}
+	}
+}
+
+// finish lets the sidecar read what is left, and starts it once more: it returns how
+// many records were read then, which must be none.
+func (s *site) finish(ctx context.Context) (again uint64, err error) {
+	for range 2 {
+		if err := s.start(); err != nil {
+			return 0, err
+		}
+		if err := s.settle(ctx); err != nil {
+			return 0, errors.Join(err, s.kill())
+		}
+		again = 0
+		if st := s.status(); st != nil {
+			for _, n := range st.Records {
+				again += n
+			}
+		}
+		if err := s.stop(); err != nil {
+			return 0, err
+		}
+	}
+	return again, nil
+}
+
+// report prints what came out. The error says that it is not what came out of the clean
+// run.
+func (k *soak) report(s *site, clean, got *content, kills, stopped int, again uint64) error {
+	lines, rotations := 0, 0
+	var ways [numRotations]int
+	for _, l := range s.logs {
+		lines += l.count()
+		for i, n := range l.rotated {
+			ways[i] += n
+			rotations += n
+		}
+	}
+	records := 0
+	for _, m := range clean.records {
+		records += len(m)
+	}
+	var how []string
+	for i, n := range ways {
+		how = append(how, fmt.Sprintf("%s %d", rotationNames[i], n))
+	}
+	fmt.Fprintf(k.out, "  %d lines at %d a second, %d kills, %d rotations (%s), %d times two of them while it was dead\n",
+		lines, k.rate, kills, rotations, strings.Join(how, ", "), stopped)
+	fmt.Fprintf(k.out, "  findings %d, of which %d came again under their id; %d lines were cut off by a kill\n", len(clean.findings), got.again, got.torn)
+	differences := got.compare(clean, len(k.sources))
+	if again > 0 {
+		differences = append(differences, fmt.Sprintf("%d records were read again by one more start", again))
+	}
+	if len(differences) == 0 {
+		fmt.Fprintf(k.out, "  %d records of state and all findings are those of a clean run: 0 lost, 0 doubled\n", records)
+		return nil
+	}
+	return fmt.Errorf("%s: not what a clean run says:\n  %s", k.name, strings.Join(differences, "\n  "))
+}
