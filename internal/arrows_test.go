@@ -25,6 +25,7 @@ var may = map[string][]string{
 	"eval":      {"event", "behavior", "synth"},
 	"synth":     {"event", "eval"},
 	"bench":     {"event", "synth"},
+	"soak":      {"event", "behavior", "rules", "synth", "monitor"},
 	"figures":   {},
 	"popular":   {},
 	"strict":    {},

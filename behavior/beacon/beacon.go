@@ -271,6 +271,7 @@ func (d *Detector) contact(key uint64, b basis, ev *event.Event, bytes uint64, d
 		return dst, c.n == coldSessions
 	}
 	if t := d.promote(key, b, c, ev); t != nil {
+		c.starts[0] = max(c.starts[0], ms)
 		return d.tracked(t, ev, bytes, dst), true
 	}
 	// The newest sessions are the ones to remember.

@@ -150,7 +150,10 @@ func (d *Detector) destination(ev *event.Event) *destination {
 		d.destinations[key] = t
 		d.touch(t)
 	}
-	t.first, t.last = min(t.first, ev.Time), max(t.last, ev.End)
+	if ev.Time < t.first || ev.End > t.last {
+		t.first, t.last = min(t.first, ev.Time), max(t.last, ev.End)
+		d.touch(t)
+	}
 	return t
 }
 

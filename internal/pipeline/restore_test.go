@@ -1,11 +1,13 @@
 package pipeline_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"maps"
 	"math/rand/v2"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -22,6 +24,9 @@ import (
 	"tidewatch/behavior/storetest"
 	"tidewatch/event"
 	"tidewatch/internal/pipeline"
+	"tidewatch/internal/synth"
+	"tidewatch/parsers"
+	"tidewatch/parsers/suricata"
 	"tidewatch/rules"
 )
 
@@ -86,6 +91,62 @@ func TestCrashRecoveryOnDisk(t *testing.T) {
 			if d := cmp.Diff(slices.Sorted(maps.Keys(want.delivered)), slices.Sorted(maps.Keys(w.delivered))); d != "" {
 				t.Errorf("findings (-want +got):\n%s", d)
 			}
+		})
+	}
+}
+
+// TestCrashRecoveryOfADay is TestCrashRecoveryOfScans with a day of Suricata's log in
+// which each detector has something to do.
+func TestCrashRecoveryOfADay(t *testing.T) {
+	set, err := rules.Load(rules.Builtin())
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := synth.New(synth.Options{Seed: 3, Hosts: 10, Activity: 0.01, Attacks: "grid"}).Write(dir, []string{synth.FormatEVE}, nil); err != nil {
+		t.Fatal(err)
+	}
+	day, err := os.ReadFile(filepath.Join(dir, "eve.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := bytes.SplitAfterN(day, []byte("\n"), 40_001)
+	logs := []string{string(bytes.Join(lines[:len(lines)-1], nil))}
+	run := func(w *world, shards int, interval time.Duration) error {
+		p := w.pipeline(logs, 0, interval)
+		p.Rules, p.Suppression, p.Joiner, p.Population = set, rules.NewSuppression(set), new(pipeline.Joiner), population.New(population.DefaultConfig())
+		for i := range shards {
+			p.Shards = append(p.Shards, behavior.NewShard(i, shards, set.Config()))
+		}
+		w.restore(p, logs)
+		p.Sources[0].(*log).parser = suricata.New(parsers.Options{})
+		return p.Run(t.Context())
+	}
+	want := newWorld()
+	if err := run(want, 1, time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	for seed := range uint64(3) {
+		t.Run("", func(t *testing.T) {
+			t.Parallel()
+			r := rand.New(rand.NewPCG(seed, 12))
+			w, runs := newWorld(), 0
+			for err := errCrash; err != nil; {
+				if runs++; runs > 500 {
+					t.Fatal("no progress")
+				}
+				w.crashAt = 3 + r.IntN(12)
+				if err = run(w, 1+r.IntN(5), time.Millisecond); err != nil && !errors.Is(err, errCrash) {
+					t.Fatal(err)
+				}
+			}
+			if d := content(want).Diff(content(w)); d != "" {
+				t.Errorf("state differs from one clean run, after %d runs (-want +got): %.3000s", runs, d)
+			}
+			if d := cmp.Diff(slices.Sorted(maps.Keys(want.delivered)), slices.Sorted(maps.Keys(w.delivered))); d != "" {
+				t.Errorf("findings (-want +got):\n%s", d)
+			}
+			t.Logf("%d runs, %d findings, %d entities", runs, len(want.delivered), len(want.Sections[state.Entities]))
 		})
 	}
 }
