@@ -48,7 +48,7 @@ func (l *Limits) Check(bad func(key, what, allowed string)) {
 
 // Check reports what cannot be a store.
 func (s *Store) Check(bad func(key, what, allowed string)) {
-	strict.OneOf(bad, "type", s.Type, "disk")
+	strict.OneOf(bad, "type", s.Type, "disk", "redis")
 	if s.Type == "disk" && !filepath.IsAbs(s.Path) {
 		bad("path", fmt.Sprintf("path = %q", s.Path), "an absolute path of a folder that is the sidecar's own")
 	}
@@ -96,6 +96,11 @@ func (c *Config) warnings(mode fs.FileMode) (all []string) {
 	if host, _, err := net.SplitHostPort(c.HTTP.Address); err == nil && host != "localhost" {
 		if a, err := netip.ParseAddr(host); err != nil || !a.IsLoopback() {
 			all = append(all, fmt.Sprintf("[http] address = %q: others can read the metrics; there is no password", c.HTTP.Address))
+		}
+	}
+	if mode.Perm()&0o027 != 0 {
+		for _, key := range c.literals() {
+			all = append(all, fmt.Sprintf("%s is written in this file, which others may read: take { file = ... }, or chmod 640", key))
 		}
 	}
 	return all

@@ -8,6 +8,7 @@ import (
 	"os"
 	"time"
 
+	"tidewatch/behavior/redis"
 	"tidewatch/internal/strict"
 )
 
@@ -31,6 +32,18 @@ type General struct {
 	Grace time.Duration    `toml:"grace"` // to deliver what is in flight at a stop
 }
 
+// SidecarName returns the name of the sidecar: that of the host if none is written.
+func (g *General) SidecarName() string {
+	if g.Name != "" {
+		return g.Name
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return "tidewatch"
+	}
+	return host
+}
+
 // Networks returns the own networks.
 func (g *General) Networks() []netip.Prefix {
 	all := make([]netip.Prefix, 0, len(g.Local))
@@ -52,11 +65,15 @@ type Limits struct {
 type Store struct {
 	Type string `toml:"type"`
 	Path string `toml:"path"` // of the disk store's folder
+	// Redis is where the store of type "redis" is. Without a sensor's name it has that
+	// of the sidecar.
+	Redis Redis `toml:"redis"`
 }
 
 // Output says where findings go. All outputs get all findings.
 type Output struct {
-	NDJSON NDJSON `toml:"ndjson"`
+	NDJSON        NDJSON         `toml:"ndjson"`
+	Elasticsearch *Elasticsearch `toml:"elasticsearch"` // nil: none
 }
 
 // NDJSON is a file of ECS documents, one a line.
@@ -85,7 +102,7 @@ func Default() *Config {
 	return &Config{
 		General: General{Local: []strict.Network{}, Epoch: time.Second, Grace: 20 * time.Second},
 		Limits:  Limits{IO: "low", Nice: 5},
-		Store:   Store{Type: "disk", Path: "/var/lib/tidewatch/state"},
+		Store:   Store{Type: "disk", Path: "/var/lib/tidewatch/state", Redis: Redis{redis.DefaultConfig()}},
 		Rules:   Rules{Folders: []string{}},
 		HTTP:    HTTP{Address: "127.0.0.1:9465"},
 		Log:     Log{Level: "info", Format: "text"},
@@ -133,7 +150,7 @@ func (c *Config) complete(doc *strict.Document) (bad []*strict.Problem) {
 		bad = append(bad, doc.Problem([]string{"input"}, "there is no input: nothing to read", `a table such as [input.zeek] with paths = ["/opt/zeek/logs/current/*.log"]`))
 	}
 	if c.Output == (Output{}) {
-		bad = append(bad, doc.Problem([]string{"output"}, "there is no output: findings would be lost", `[output.ndjson] with path = "/var/lib/tidewatch/findings.ndjson"`))
+		bad = append(bad, doc.Problem([]string{"output"}, "there is no output: findings would be lost", `[output.ndjson] with path = "/var/lib/tidewatch/findings.ndjson", or [output.elasticsearch]`))
 	}
 	return bad
 }

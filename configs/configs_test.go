@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -27,6 +28,9 @@ func read(t *testing.T, path string) string {
 	return string(b)
 }
 
+// Secrets are compared as what they are; one that is written as "" is none.
+var secrets = cmp.Comparer(func(a, b strict.Secret) bool { return a.Reveal() == b.Reveal() })
+
 var prefixes = cmp.Comparer(func(a, b strict.Network) bool { return a == b })
 
 // The commented file is what holds without one.
@@ -35,7 +39,7 @@ func TestFileIsDefaults(t *testing.T) {
 	if bad := strict.Decode(strict.NewDocument("tidewatch.toml", read(t, "tidewatch.toml")), got); bad != nil {
 		t.Fatal(strict.Join(bad))
 	}
-	if d := cmp.Diff(Default(), got, prefixes); d != "" {
+	if d := cmp.Diff(Default(), got, prefixes, secrets); d != "" {
 		t.Errorf("tidewatch.toml differs from the defaults (-default +file):\n%s", d)
 	}
 }
@@ -57,6 +61,12 @@ func TestFileHasEveryKey(t *testing.T) {
 	in.Paths, in.Archives = []string{}, []string{}
 	if d := cmp.Diff(map[string]Input{"zeek": in}, c.Inputs); d != "" {
 		t.Errorf("[input.zeek] (-default +file):\n%s", d)
+	}
+	var es Elasticsearch
+	es.SetDefaults()
+	es.Records = []string{}
+	if d := cmp.Diff(&es, c.Output.Elasticsearch, secrets); d != "" {
+		t.Errorf("[output.elasticsearch] (-default +file):\n%s", d)
 	}
 	lines := strings.Split(text, "\n")
 	for _, key := range keysOf(reflect.TypeFor[Config](), "") {
@@ -84,13 +94,20 @@ func keysOf(t reflect.Type, table string) (keys []string) {
 	for i := range t.NumField() {
 		f := t.Field(i)
 		key, _, _ := strings.Cut(f.Tag.Get("toml"), ",")
-		if key == "" {
+		if f.Anonymous {
+			keys = append(keys, keysOf(f.Type, table)...)
+			continue
+		}
+		if key == "" || key == "-" {
 			continue
 		}
 		path := strings.TrimPrefix(table+"."+key, ".")
 		ft := f.Type
 		if ft.Kind() == reflect.Map && ft.Elem().Kind() == reflect.Struct {
 			path, ft = path+".zeek", ft.Elem()
+		}
+		if ft.Kind() == reflect.Pointer {
+			ft = ft.Elem()
 		}
 		if ft.Kind() == reflect.Struct && ft.PkgPath() != "tidewatch/internal/strict" {
 			keys = append(keys, keysOf(ft, path)...)
@@ -103,8 +120,9 @@ func keysOf(t reflect.Type, table string) (keys []string) {
 
 // The examples are sound.
 func TestExamples(t *testing.T) {
-	all, err := filepath.Glob("examples/*.toml")
-	if err != nil || len(all) < 2 {
+	all, err := filepath.Glob("*/*.toml")
+	all = slices.DeleteFunc(all, func(path string) bool { return strings.HasPrefix(path, "testdata") })
+	if err != nil || len(all) < 3 {
 		t.Fatal(all, err)
 	}
 	t.Setenv("TIDEWATCH_ELASTIC_API_KEY", "key")

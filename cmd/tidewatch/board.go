@@ -2,7 +2,6 @@ package main
 
 import (
 	"maps"
-	"os"
 	"path/filepath"
 	"runtime/debug"
 	"runtime/metrics"
@@ -26,6 +25,7 @@ type statusBoard struct {
 	started       time.Time
 	findings      *findingCounts
 	sensor        *sensorStats
+	servers       []server
 	inputs        map[string]configs.Input
 	sources       []string // their names, in order
 	epochLength   time.Duration
@@ -49,12 +49,9 @@ type statusBoard struct {
 
 func newStatusBoard(cfg *configs.Config, out *fanout, limit int64) *statusBoard {
 	b := &statusBoard{
-		name: cfg.General.Name, version: "(devel)", started: time.Now(), findings: out.counted, sensor: &sensorStats{},
+		name: cfg.General.SidecarName(), version: "(devel)", started: time.Now(), findings: out.counted, servers: out.servers, sensor: &sensorStats{},
 		inputs: cfg.Inputs, sources: slices.Sorted(maps.Keys(cfg.Inputs)), epochLength: cfg.General.Epoch, limit: limit, state: monitor.Starting,
 		records: map[string]uint64{}, rates: map[string]float64{}, caughtUp: map[string]time.Time{},
-	}
-	if b.name == "" {
-		b.name, _ = os.Hostname()
 	}
 	if info, ok := debug.ReadBuildInfo(); ok {
 		b.version = version(info)
@@ -214,6 +211,10 @@ func (b *statusBoard) now() monitor.Status {
 	s.Findings, s.Sensor = b.findings.list(), b.sensor.list()
 	s.Reloads, s.FailedReloads = b.reloads, b.failedReloads
 	s.Memory, s.MemoryLimit = memoryHeld(), b.limit
+	for _, o := range b.servers {
+		st := o.Stats()
+		s.Outputs = append(s.Outputs, monitor.Output{Name: o.name, Documents: st.Indexed, Retries: st.Retries, DeadLetters: st.DeadLetters, Problem: st.Trouble})
+	}
 	s.EventTimeDelay = -1
 	last := b.committed
 	if b.pipe != nil {
@@ -266,6 +267,11 @@ func (b *statusBoard) problem(s *monitor.Status) string {
 		return "an output takes no findings: reading waits for it"
 	case s.State == monitor.Running && s.CheckpointAge > late:
 		return "no checkpoint is committed: after a stop, much would be read again"
+	}
+	for _, o := range s.Outputs {
+		if o.Problem != "" {
+			return o.Name + ": " + o.Problem
+		}
 	}
 	for i := range s.Sources {
 		if p := s.Sources[i].Problem; p != "" {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"log/slog"
@@ -15,6 +14,7 @@ import (
 	"tidewatch/configs"
 	"tidewatch/enrich"
 	"tidewatch/outputs"
+	"tidewatch/outputs/elastic"
 )
 
 func checkCommand(t terminal) *cobra.Command {
@@ -28,7 +28,7 @@ errors at once, and warns of what is likely not meant.`,
 		Example: "  tidewatch check -c /etc/tidewatch/tidewatch.toml",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if err := check(c.Context(), t, config); err != nil {
+			if err := check(t, config); err != nil {
 				return exit{exitError, err}
 			}
 			return nil
@@ -38,7 +38,7 @@ errors at once, and warns of what is likely not meant.`,
 	return c
 }
 
-func check(_ context.Context, t terminal, path string) error {
+func check(t terminal, path string) error {
 	cfg, warnings, err := configs.Load(path)
 	if err != nil {
 		return err
@@ -53,6 +53,15 @@ func check(_ context.Context, t terminal, path string) error {
 		return err
 	}
 	in.Close()
+	if e := cfg.Output.Elasticsearch; e != nil {
+		out, err := elastic.New(e.Config, slog.New(slog.DiscardHandler))
+		if err != nil {
+			return fmt.Errorf("[output.elasticsearch] %w", err)
+		}
+		if err := out.Close(); err != nil {
+			return err
+		}
+	}
 	warnings = append(warnings, missing(cfg)...)
 	for _, w := range warnings {
 		fmt.Fprintln(t.err, "warning: "+outputs.Printable(w))

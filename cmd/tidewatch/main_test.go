@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"tidewatch/ingest"
+	"tidewatch/internal/servers"
 )
 
 // The test binary is tidewatch itself when a test runs it as a process.
@@ -25,7 +26,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv("TIDEWATCH_TEST_RUN") != "" {
 		main()
 	}
-	os.Exit(m.Run())
+	status := m.Run()
+	servers.Close()
+	os.Exit(status)
 }
 
 // command returns tidewatch as a process of its own.

@@ -23,6 +23,7 @@ import (
 	"tidewatch/internal/pipeline"
 	"tidewatch/internal/systemd"
 	"tidewatch/outputs"
+	"tidewatch/outputs/elastic"
 	"tidewatch/rules"
 )
 
@@ -94,7 +95,7 @@ func runSidecar(ctx context.Context, t terminal, path string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.store.Close()) }()
-	if s.outputs, err = openOutputs(ctx, cfg, s.log); err != nil {
+	if s.outputs, err = openOutputs(cfg, s.log); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.outputs.Close()) }()
@@ -195,6 +196,8 @@ func (s *sidecar) live(ctx context.Context, hup <-chan os.Signal) error {
 			return err
 		case errors.Is(context.Cause(gen), errReload) && (err == nil || errors.Is(err, pipeline.ErrGrace)):
 			s.rules = <-s.reloaded
+		case lostEpochs(err):
+			s.log.Error("the store lost checkpoints: going on from what it has", "error", err)
 		case err != nil:
 			return err
 		default: // each input has ended: standard input can
@@ -281,6 +284,13 @@ type fanout struct {
 	reopen  []func()
 	close   []func() error
 	counted *findingCounts
+	servers []server
+}
+
+// server is an output that can say how it is.
+type server struct {
+	name string
+	*elastic.Output
 }
 
 // Write returns nil when each output has the findings for good.
@@ -311,7 +321,7 @@ func (f *fanout) Close() error {
 }
 
 // openOutputs opens what the configuration names.
-func openOutputs(_ context.Context, cfg *configs.Config, log *slog.Logger) (*fanout, error) {
+func openOutputs(cfg *configs.Config, log *slog.Logger) (*fanout, error) {
 	f := &fanout{counted: newFindingCounts()}
 	switch path := cfg.Output.NDJSON.Path; path {
 	case "":
@@ -323,6 +333,14 @@ func openOutputs(_ context.Context, cfg *configs.Config, log *slog.Logger) (*fan
 			return nil, fmt.Errorf("[output.ndjson] path: %w", err)
 		}
 		f.sinks, f.reopen, f.close = append(f.sinks, file), append(f.reopen, file.Reopen), append(f.close, file.Close)
+	}
+	if e := cfg.Output.Elasticsearch; e != nil {
+		out, err := elastic.New(e.Config, log)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("[output.elasticsearch] %w", err), f.Close())
+		}
+		f.sinks, f.close = append(f.sinks, out), append(f.close, out.Close)
+		f.servers = append(f.servers, server{e.Flavor, out})
 	}
 	return f, nil
 }

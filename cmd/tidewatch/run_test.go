@@ -21,6 +21,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
 	"tidewatch/internal/monitor"
+	"tidewatch/internal/servers"
 )
 
 // site is a folder with a configuration, a log and what a sidecar makes of it.
@@ -229,7 +230,24 @@ func (s *site) found(path string) (ids []string) {
 // each record once, and says what one that was left alone says, once.
 func TestRunGoesOn(t *testing.T) {
 	t.Parallel()
+	goesOn(t, newSite(t))
+}
+
+// The same with the state in Redis.
+func TestRunGoesOnWithRedis(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
+	r := servers.StartRedis(t)
+	b, err := os.ReadFile(s.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.write(s.config, strings.Replace(string(b), "[store]\n", fmt.Sprintf("[store]\ntype = \"redis\"\nredis.addresses = [%q]\n", r.Addr), 1))
+	goesOn(t, s)
+}
+
+func goesOn(t *testing.T, s *site) {
+	t.Helper()
 	p := s.start()
 	s.scan(1, 40)
 	p.untilStatus("there is a finding", func(st *monitor.Status) bool { return len(st.Findings) > 0 && st.Findings[0].Count > 0 })
@@ -268,6 +286,58 @@ func TestRunGoesOn(t *testing.T) {
 	}
 	if d := cmp.Diff(want, s.found(s.findings)); d != "" {
 		t.Errorf("findings (-left alone +stopped and killed):\n%s", d)
+	}
+}
+
+// Findings reach Elasticsearch too, each once, and the status shows it.
+func TestRunDeliversToElasticsearch(t *testing.T) {
+	t.Parallel()
+	es := servers.Elasticsearch(t)
+	if status, _, errs := tidewatch(t, "setup", "elasticsearch", "-a", es.URL); status != 0 {
+		t.Fatalf("setup: %d %s", status, errs)
+	}
+	s := newSite(t)
+	b, err := os.ReadFile(s.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.write(s.config, string(b)+fmt.Sprintf("[output.elasticsearch]\naddresses = [%q]\nnamespace = \"run\"\ndead_letter = %q\n", es.URL, s.findings+".dead"))
+	p := s.start()
+	s.scan(1, 40)
+	s.scan(2, 40)
+	p.records(80)
+	want := s.found(s.findings)
+	p.untilStatus("Elasticsearch has all", func(st *monitor.Status) bool {
+		return len(st.Outputs) == 1 && st.Outputs[0].Documents == uint64(len(want))
+	})
+	if status := p.stop(syscall.SIGTERM); status != 0 || len(want) < 2 {
+		t.Fatalf("exit status %d, %d findings\n%s", status, len(want), s.says())
+	}
+	if code, b, err := es.Do(t.Context(), "POST", "/logs-tidewatch.finding-run/_refresh", ""); code != 200 || err != nil {
+		t.Fatalf("%d %v %s", code, err, b)
+	}
+	_, b, err = es.Do(t.Context(), "GET", "/logs-tidewatch.finding-run/_search?size=100&_source=event.id", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var answer struct {
+		Hits struct {
+			Hits []struct {
+				Source struct{ Event struct{ ID string } } `json:"_source"`
+			}
+		}
+	}
+	if err := json.Unmarshal(b, &answer); err != nil {
+		t.Fatalf("%v %s", err, b)
+	}
+	var got []string
+	for _, h := range answer.Hits.Hits {
+		got = append(got, h.Source.Event.ID)
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("(-file +Elasticsearch):\n%s", d)
 	}
 }
 

@@ -2,12 +2,14 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 
 	"tidewatch/behavior/disk"
+	"tidewatch/behavior/redis"
 	"tidewatch/behavior/state"
 	"tidewatch/configs"
 	"tidewatch/event"
@@ -23,7 +25,16 @@ type store interface {
 }
 
 // openStore opens the store that the configuration names.
-func openStore(_ context.Context, cfg *configs.Config, log *slog.Logger) (store, error) {
+func openStore(ctx context.Context, cfg *configs.Config, log *slog.Logger) (store, error) {
+	if cfg.Store.Type == "redis" {
+		c := cfg.Store.Redis.Config
+		c.Sensor, c.Log = cmp.Or(c.Sensor, cfg.General.SidecarName()), log
+		s, err := redis.Open(ctx, c)
+		if err != nil { // not a nil *redis.Store in an interface
+			return nil, fmt.Errorf("[store.redis] %w", err)
+		}
+		return s, nil
+	}
 	s, err := disk.Open(cfg.Store.Path, disk.Options{Log: log})
 	if errors.Is(err, disk.ErrInUse) {
 		return nil, fmt.Errorf("[store] path: %w\nanother tidewatch is running with this store; one store belongs to one sidecar", err)
@@ -32,6 +43,13 @@ func openStore(_ context.Context, cfg *configs.Config, log *slog.Logger) (store,
 		return nil, fmt.Errorf("[store] path: %w", err)
 	}
 	return s, nil
+}
+
+// lostEpochs reports whether the store has lost what it had committed: loading it again
+// and reading the logs from there on brings everything back.
+func lostEpochs(err error) bool {
+	var lost *redis.LostError
+	return errors.As(err, &lost)
 }
 
 // checkpoint is what a start needs of the store beside what the engine took.

@@ -35,6 +35,15 @@ func perSource(of func(s *Source) float64) func(*Status, adder) {
 	}
 }
 
+// perOutput is a metric of each server.
+func perOutput(of func(o *Output) uint64) func(*Status, adder) {
+	return func(s *Status, add adder) {
+		for i := range s.Outputs {
+			add(float64(of(&s.Outputs[i])), s.Outputs[i].Name)
+		}
+	}
+}
+
 // perName is a metric of each key of a map.
 func perName[N uint64 | float64](of func(s *Status) map[string]N) func(*Status, adder) {
 	return func(s *Status, add adder) {
@@ -107,6 +116,12 @@ var Metrics = []Metric{
 		}},
 	{"tidewatch_suppressed_findings_total", "counter", "Findings that repeat what was said and were held back.", nil,
 		one(func(s *Status) float64 { return float64(s.Suppressed) })},
+	{"tidewatch_output_documents_total", "counter", "Documents that an output's server took.", []string{"output"},
+		perOutput(func(o *Output) uint64 { return o.Documents })},
+	{"tidewatch_output_retries_total", "counter", "Documents that had to be sent to an output again.", []string{"output"},
+		perOutput(func(o *Output) uint64 { return o.Retries })},
+	{"tidewatch_output_dead_letters_total", "counter", "Documents that an output's server will never take, kept in a file.", []string{"output"},
+		perOutput(func(o *Output) uint64 { return o.DeadLetters })},
 	{"tidewatch_epochs_total", "counter", "Checkpoints committed since the start.", nil,
 		one(func(s *Status) float64 { return float64(s.Epochs) })},
 	{"tidewatch_commit_seconds_total", "counter", "Seconds spent on committing checkpoints.", nil,

@@ -30,6 +30,7 @@ func full() Status {
 		Refused:     map[string]uint64{"a \"quoted\" \\ reason\n": 1},
 		Sensor:      map[string]float64{"capture.kernel_drops": 4},
 		Entities:    []Entity{{"hosts", 5, 100}},
+		Outputs:     []Output{{Name: "elasticsearch", Documents: 2}},
 		Findings:    []Finding{{"scan-hosts", "high", 2}},
 		Undelivered: 1, Epoch: 9, Epochs: 3, Committing: 0.25, CheckpointAge: 1.5, Memory: 1 << 20,
 	}

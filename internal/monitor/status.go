@@ -28,6 +28,8 @@ type Status struct {
 	EventTimeDelay float64  `json:"event_time_delay_seconds"`
 	Entities       []Entity `json:"entities"`
 
+	Outputs []Output `json:"outputs"`
+
 	Rules         int    `json:"rules"`
 	Reloads       uint64 `json:"reloads"`
 	FailedReloads uint64 `json:"failed_reloads"`
@@ -78,6 +80,15 @@ type Entity struct {
 	Kind  string `json:"kind"`
 	Count int    `json:"count"`
 	Cap   int    `json:"cap"`
+}
+
+// Output is one server that findings are sent to.
+type Output struct {
+	Name        string `json:"name"`
+	Documents   uint64 `json:"documents"` // that it took
+	Retries     uint64 `json:"retries"`   // documents that had to be sent again
+	DeadLetters uint64 `json:"dead_letters"`
+	Problem     string `json:"problem,omitempty"` // why it takes nothing just now
 }
 
 // Finding counts the findings of one rule.

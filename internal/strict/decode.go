@@ -46,7 +46,7 @@ func Decode(d *Document, v any) []*Problem {
 type decoder struct {
 	doc      *Document
 	problems []*Problem
-	wrong    map[string]bool // paths that have been reported, joined
+	wrong    map[string]bool // paths, joined, whose values could not be read
 }
 
 func (x *decoder) report(path []string, what, allowed string) {
@@ -74,7 +74,7 @@ func (x *decoder) table(path []string, content map[string]any, v reflect.Value) 
 				at = append(path[:len(path):len(path)], strings.Split(key, ".")...)
 			}
 			if !x.wrong[joined(at)] { // its type was reported
-				x.report(at, what, allowed)
+				x.problems = append(x.problems, x.doc.Problem(at, what, allowed))
 			}
 		})
 	}
