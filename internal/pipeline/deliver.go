@@ -30,6 +30,8 @@ type part struct {
 	found  []event.Finding
 	epoch  *epoch
 	cut    []behavior.Record
+	// exported says that the exporter has settled before the epoch's end.
+	exported bool
 }
 
 func newDeliver(r *graph) *deliver {
@@ -43,11 +45,15 @@ func (d *deliver) run(ctx context.Context) error {
 			p = &part{}
 			d.open[r.n] = p
 		}
-		p.shards++
+		if r.exported {
+			p.exported = true
+		} else {
+			p.shards++
+		}
 		p.found = append(p.found, r.found...)
 		p.cut = append(p.cut, r.cut...)
 		p.epoch = r.epoch
-		for p := d.open[d.next]; p != nil && p.shards == len(d.inputs); p = d.open[d.next] {
+		for p := d.open[d.next]; p != nil && d.whole(p); p = d.open[d.next] {
 			delete(d.open, d.next)
 			d.next++
 			if err := d.complete(ctx, p); err != nil {
@@ -64,6 +70,11 @@ func (d *deliver) run(ctx context.Context) error {
 		return err
 	}
 	return context.Cause(ctx)
+}
+
+// whole reports whether all have done their part of an item.
+func (d *deliver) whole(p *part) bool {
+	return p.shards == len(d.inputs) && (p.epoch == nil || d.exports == nil || p.exported)
 }
 
 // complete takes an item that each shard has done; all earlier ones are taken.

@@ -36,6 +36,9 @@ func (d *dispatch) run(ctx context.Context) {
 		for _, c := range d.inputs {
 			close(c)
 		}
+		if d.exports != nil {
+			close(d.exports)
+		}
 	}()
 	timer := time.NewTimer(d.Interval)
 	defer timer.Stop()
@@ -89,7 +92,11 @@ func (d *dispatch) take(ctx context.Context, f filled) bool {
 		d.Population.Prepare(f.seq)
 	}
 	clock := f.seq.Clock // once shared, the sequence is the shards'
-	f.seq.Share(len(d.inputs))
+	readers := len(d.inputs)
+	if d.exports != nil {
+		readers++
+	}
+	f.seq.Share(readers)
 	if !d.send(ctx, item{seq: f.seq, clock: d.clock}) {
 		return false
 	}
@@ -158,5 +165,13 @@ func (d *dispatch) send(ctx context.Context, it item) bool {
 			return false
 		}
 	}
-	return true
+	if d.exports == nil {
+		return true
+	}
+	select {
+	case d.exports <- it:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }

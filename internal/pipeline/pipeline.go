@@ -80,6 +80,14 @@ type Sink interface {
 	Write(ctx context.Context, fs []event.Finding) error
 }
 
+// Exporter takes records as they are, beside the shards. It is called by one goroutine.
+type Exporter interface {
+	// Export takes the sequence's events; it keeps nothing of them.
+	Export(ctx context.Context, s *event.Sequence) error
+	// Settle returns nil when all that was taken is durable.
+	Settle(ctx context.Context) error
+}
+
 // Store keeps checkpoints. Commit is atomic: all of it or none. It may keep c.
 type Store interface {
 	Commit(ctx context.Context, c *state.Checkpoint) error
@@ -94,6 +102,7 @@ type Pipeline struct {
 	Joiner      *Joiner    // nil where there is one sensor
 	Population  Population // nil: nothing is known of far ends
 	Sink        Sink
+	Export      Exporter // nil: records go nowhere
 
 	// Store is nil where nothing outlives the run: then no epoch is cut. With a
 	// Store, each Shard must be a Cutter.
@@ -130,10 +139,11 @@ type epoch struct {
 
 // result is one shard's part of one item.
 type result struct {
-	n     uint64
-	found []event.Finding
-	epoch *epoch
-	cut   []behavior.Record
+	n        uint64
+	found    []event.Finding
+	epoch    *epoch
+	cut      []behavior.Record
+	exported bool // not of a shard: what was exported before the epoch's end is durable
 }
 
 // filled is a sequence on its way from a source to dispatch.
@@ -146,7 +156,8 @@ type filled struct {
 type graph struct {
 	*Pipeline
 	filled    chan filled
-	inputs    []chan item
+	inputs    []chan item // of the shards
+	exports   chan item   // nil if nothing is exported
 	results   chan result
 	commits   chan *state.Checkpoint
 	committed chan time.Duration // how long the commit took
@@ -178,6 +189,13 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	all.Go(func() { newDispatch(r).run(work) })
 	for i, s := range p.Shards {
 		shards.Go(func() { r.shard(work, s, r.inputs[i]) })
+	}
+	if p.Export != nil {
+		shards.Go(func() {
+			if err := r.export(work); err != nil {
+				fail(err)
+			}
+		})
 	}
 	all.Go(func() { shards.Wait(); close(r.results) })
 	all.Go(func() {
@@ -230,6 +248,9 @@ func (p *Pipeline) newGraph() *graph {
 	}
 	for i := range r.inputs {
 		r.inputs[i] = make(chan item, ahead)
+	}
+	if p.Export != nil {
+		r.exports = make(chan item, ahead)
 	}
 	return r
 }
@@ -295,6 +316,30 @@ func (r *graph) shard(ctx context.Context, s Shard, in <-chan item) {
 			return
 		}
 	}
+}
+
+// export gives sequences to the exporter, which is one more of their readers.
+func (r *graph) export(ctx context.Context) error {
+	for it := range r.exports {
+		switch {
+		case it.seq != nil:
+			err := r.Export.Export(ctx, it.seq)
+			it.seq.Release()
+			if err != nil {
+				return err
+			}
+		case it.epoch != nil:
+			if err := r.Export.Settle(ctx); err != nil {
+				return err
+			}
+			select {
+			case r.results <- result{n: it.n, epoch: it.epoch, exported: true}:
+			case <-ctx.Done():
+				return nil
+			}
+		}
+	}
+	return r.Export.Settle(ctx)
 }
 
 // commit makes epochs durable, one after the other.

@@ -193,14 +193,15 @@ type world struct {
 	pipeline.Memory
 	disk      *disk.Store // beside the Memory; nil: that alone
 	delivered map[string]int
-	dead      chan struct{} // closed at the crash
+	exported  map[string]bool // uids of the records that are durable
+	dead      chan struct{}   // closed at the crash
 	steps     int
 	crashAt   int
 }
 
 var errCrash = errors.New("crash")
 
-func newWorld() *world { return &world{delivered: map[string]int{}} }
+func newWorld() *world { return &world{delivered: map[string]int{}, exported: map[string]bool{}} }
 
 // position is how far log i has been read.
 func (w *world) position(i int) int64 {
@@ -242,6 +243,31 @@ func (s sink) Write(_ context.Context, fs []event.Finding) error {
 	return nil
 }
 
+// exporter keeps records in memory until it settles; a crash loses them.
+type exporter struct {
+	*world
+	lock chan struct{}
+	held []string
+}
+
+func (x *exporter) Export(_ context.Context, s *event.Sequence) error {
+	for _, ev := range s.Events {
+		x.held = append(x.held, event.Clone(ev.UID))
+	}
+	return nil
+}
+
+func (x *exporter) Settle(context.Context) error {
+	if err := x.step(x.lock); err != nil {
+		return err
+	}
+	for _, uid := range x.held {
+		x.exported[uid] = true
+	}
+	x.held = nil
+	return nil
+}
+
 type store struct {
 	*world
 	lock chan struct{}
@@ -264,7 +290,7 @@ func (w *world) pipeline(logs []string, shards int, interval time.Duration) *pip
 	lock := make(chan struct{}, 1)
 	p := &pipeline.Pipeline{
 		Rules: every{}, Suppression: newQuota(),
-		Sink: sink{w, lock}, Store: store{w, lock},
+		Sink: sink{w, lock}, Store: store{w, lock}, Export: &exporter{world: w, lock: lock},
 		Interval: interval, Grace: 10 * time.Second, Length: 64,
 	}
 	for i := range shards {
@@ -321,10 +347,23 @@ func makeLogs(r *rand.Rand, n, lines int) (logs []string, seen map[netip.Addr]ui
 	return logs, seen
 }
 
+// uids are those of all records in the logs.
+func uids(logs []string) map[string]bool {
+	m := map[string]bool{}
+	for _, l := range logs {
+		for line := range strings.Lines(l) {
+			if f := strings.Split(line, "\t"); len(f) == 8 && strings.HasPrefix(f[1], "C") {
+				m[f[1]] = true
+			}
+		}
+	}
+	return m
+}
+
 // TestCrashRecovery kills the pipeline at random points and restarts it, with
 // another number of shards. At the end every event is counted exactly once, every
-// finding was delivered, none that was suppressed, and the positions are at the
-// end of each log.
+// finding was delivered, none that was suppressed, every record was exported, and the
+// positions are at the end of each log.
 func TestCrashRecovery(t *testing.T) {
 	for seed := range uint64(60) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
@@ -363,6 +402,9 @@ func TestCrashRecovery(t *testing.T) {
 			}
 			if d := cmp.Diff(slices.Sorted(maps.Keys(want.delivered)), slices.Sorted(maps.Keys(w.delivered))); d != "" {
 				t.Errorf("findings (-want +got):\n%s", d)
+			}
+			if d := cmp.Diff(uids(logs), w.exported); d != "" {
+				t.Errorf("records exported (-want +got):\n%s", d)
 			}
 			for i, l := range logs {
 				if w.position(i) != int64(len(l)) {

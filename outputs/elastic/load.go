@@ -8,6 +8,7 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 
+	"tidewatch/event"
 	"tidewatch/outputs"
 )
 
@@ -28,21 +29,26 @@ func (d doc) size() int { return d.end - d.action }
 
 func (l *load) reset() { l.lines, l.docs, l.streams = l.lines[:0], l.docs[:0], l.streams[:0] }
 
-// add appends the document that encode appends, under an id of [A-Za-z0-9_-]. A data
-// stream takes no other action than create.
-func (l *load) add(stream, id string, encode func([]byte) []byte) {
+// begin begins a document with an id of [A-Za-z0-9_-], and returns where it is to be
+// appended to. A data stream takes no other action than create.
+func (l *load) begin(stream string, id []byte) []byte {
+	if n := len(l.streams); n == 0 || l.streams[n-1] != stream && !slices.Contains(l.streams, stream) {
+		l.streams = append(l.streams, stream)
+	}
 	d := doc{action: len(l.lines)}
 	b := append(l.lines, `{"create":{"_index":"`...)
 	b = append(b, stream...)
 	b = append(b, `","_id":`...)
-	b = append(outputs.AppendString(b, id), "}}\n"...)
+	b = append(outputs.AppendString(b, event.String(id)), "}}\n"...)
 	d.source = len(b)
-	b = append(encode(b), '\n')
-	d.end = len(b)
-	l.lines, l.docs = b, append(l.docs, d)
-	if !slices.Contains(l.streams, stream) {
-		l.streams = append(l.streams, stream)
-	}
+	l.docs = append(l.docs, d)
+	return b
+}
+
+// end ends the document that begin began; b is what it returned, with the document.
+func (l *load) end(b []byte) {
+	l.lines = append(b, '\n')
+	l.docs[len(l.docs)-1].end = len(l.lines)
 }
 
 // body returns the documents as the body of a request. It shares no memory with the

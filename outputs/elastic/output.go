@@ -36,6 +36,7 @@ type Output struct {
 
 	stream   string // of findings
 	findings load
+	id       []byte // of a finding
 	encoder  outputs.Encoder
 
 	mu      sync.Mutex
@@ -83,10 +84,11 @@ func Stream(kind, namespace string) string { return "logs-tidewatch." + kind + "
 // letter, and an error when ctx has ended or the server has never been the one that was
 // asked for. While the server is down it waits.
 func (o *Output) Write(ctx context.Context, fs []event.Finding) error {
-	l := &o.findings
+	l, now := &o.findings, o.now().UnixNano()
 	l.reset()
 	for i := range fs {
-		l.add(o.stream, fs[i].ID, func(b []byte) []byte { return o.encoder.Finding(b, &fs[i], o.now().UnixNano()) })
+		o.id = append(o.id[:0], fs[i].ID...)
+		l.end(o.encoder.Finding(l.begin(o.stream, o.id), &fs[i], now))
 		if len(l.lines) >= int(o.cfg.BatchSize) {
 			if err := o.deliver(ctx, l); err != nil {
 				return err

@@ -17,6 +17,7 @@ import (
 	"tidewatch/event"
 	"tidewatch/internal/servers"
 	"tidewatch/internal/strict"
+	"tidewatch/outputs"
 )
 
 func TestMain(m *testing.M) {
@@ -136,6 +137,7 @@ func TestRealServers(t *testing.T) {
 			t.Run("no template", c.noTemplate)
 			t.Run("setup", c.templates)
 			t.Run("delivery", c.delivery)
+			t.Run("records", c.records)
 			t.Run("mapping conflict", c.conflict)
 			t.Run("read only", c.readOnly)
 			t.Run("rollover", c.rollover)
@@ -309,12 +311,12 @@ func TestBackPressure(t *testing.T) {
 			c.setup(Options{Replicas: 0, Shards: 3})
 			const writers, each = 3, 400
 			var all sync.WaitGroup
-			var outputs []*Output
+			var outs []*Output
 			for i := range writers {
 				cfg := c.config()
 				cfg.BatchDocuments = 300
 				o := newOutput(t, cfg, io.Discard)
-				outputs = append(outputs, o)
+				outs = append(outs, o)
 				all.Go(func() {
 					if err := o.Write(t.Context(), testFindings(fmt.Sprint("p", i, "-"), each)); err != nil {
 						t.Error(err)
@@ -323,7 +325,7 @@ func TestBackPressure(t *testing.T) {
 			}
 			all.Wait()
 			var sum Stats
-			for _, o := range outputs {
+			for _, o := range outs {
 				st := o.Stats()
 				sum.Indexed += st.Indexed
 				sum.Duplicates += st.Duplicates
@@ -408,4 +410,18 @@ func (b *syncBuffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.b.String()
+}
+
+// firstLetter returns the begin of a file of dead letters.
+func (c *cluster) firstLetter(path string) string {
+	b, _ := os.ReadFile(path)
+	return string(b[:min(len(b), 3000)])
+}
+
+// fieldNames are the names of the fields of records.
+func fieldNames() (names []string) {
+	for _, f := range outputs.RecordFields {
+		names = append(names, f.Name)
+	}
+	return names
 }

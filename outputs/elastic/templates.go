@@ -102,6 +102,7 @@ type family struct {
 func families() []family {
 	return []family{
 		{"finding", "logs-tidewatch.finding-*", 510, outputs.FindingFields},
+		{"records", "logs-tidewatch.*-*", 500, outputs.RecordFields},
 	}
 }
 
