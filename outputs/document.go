@@ -28,36 +28,49 @@ type Encoder struct {
 	ips    []netip.Addr
 	hosts  []string
 	hashes []string
+	rules  map[*event.RuleInfo]*ruleParts
 }
 
-// Finding appends the ECS document of a finding to dst: see AppendDocument.
-func (e *Encoder) Finding(dst []byte, f *event.Finding, ingested int64) []byte {
-	return AppendDocument(dst, f, ingested)
-}
+// ruleParts are members of documents that are the same for all findings of a rule.
+type ruleParts struct{ message, rule, rest, falsePositives []byte }
 
-// AppendDocument appends the ECS document of a finding to dst: one JSON object
-// without a line break. ingested, in Unix nanoseconds, becomes event.ingested; 0
-// leaves it out. Any bytes in the finding give valid JSON: what is not UTF-8
-// becomes U+FFFD.
+// maxRules bounds the rules that an encoder remembers, over reloads.
+const maxRules = 4096
+
+// AppendDocument is Finding for those who write few.
 func AppendDocument(dst []byte, f *event.Finding, ingested int64) []byte {
-	w := &object{b: dst}
+	var e Encoder
+	return e.Finding(dst, f, ingested)
+}
+
+var (
+	findingCategory = []string{"network", "intrusion_detection"}
+	findingType     = []string{"info"}
+)
+
+// Finding appends the ECS document of a finding to dst: one JSON object without a line
+// break. ingested, in Unix nanoseconds, becomes event.ingested; 0 leaves it out. Any
+// bytes in the finding give valid JSON: what is not UTF-8 becomes U+FFFD. The rule must
+// not change as long as the Encoder is used.
+func (e *Encoder) Finding(dst []byte, f *event.Finding, ingested int64) []byte {
+	w := &e.w
+	w.b, w.marks = dst, w.marks[:0]
+	parts := e.rule(f.Rule)
 	w.open("")
 	w.time("@timestamp", f.Time)
 	w.open("ecs").text("version", ecsVersion).close()
-	w.text("message", f.Rule.Name)
+	w.raw(parts.message)
 	w.event(f, ingested)
-	w.rule(f.Rule)
-	w.threat(f.Rule.Attack)
+	w.raw(parts.rule)
 	w.endpoint("source", &f.Source)
 	w.endpoint("destination", &f.Destination)
 	w.network(f)
 	if f.Query != "" {
 		w.open("dns").open("question").text("name", f.Query).close().close()
 	}
-	w.related(f)
-	w.texts("tags", f.Rule.Tags)
-	w.open("observer").text("type", "ids").text("vendor", "tidewatch").text("product", "tidewatch").close()
-	w.own(f)
+	e.related(f)
+	w.raw(parts.rest)
+	w.own(f, parts)
 	w.close()
 	return w.b
 }
@@ -65,8 +78,8 @@ func AppendDocument(dst []byte, f *event.Finding, ingested int64) []byte {
 func (w *object) event(f *event.Finding, ingested int64) {
 	w.open("event")
 	w.text("kind", "alert")
-	w.texts("category", []string{"network", "intrusion_detection"})
-	w.texts("type", []string{"info"})
+	w.texts("category", findingCategory)
+	w.texts("type", findingType)
 	w.text("module", "tidewatch")
 	w.text("dataset", "tidewatch.finding")
 	if len(f.Sensors) > 0 {
@@ -85,6 +98,34 @@ func (w *object) event(f *event.Finding, ingested int64) {
 		w.time("ingested", ingested)
 	}
 	w.close()
+}
+
+// rule returns what documents say of a rule.
+func (e *Encoder) rule(r *event.RuleInfo) *ruleParts {
+	if p := e.rules[r]; p != nil {
+		return p
+	}
+	if e.rules == nil || len(e.rules) >= maxRules {
+		e.rules = map[*event.RuleInfo]*ruleParts{}
+	}
+	part := func(write func(w *object)) []byte {
+		w := &object{}
+		w.open("")
+		write(w)
+		w.close()
+		return w.b[1 : len(w.b)-1]
+	}
+	p := &ruleParts{
+		message: part(func(w *object) { w.text("message", r.Name) }),
+		rule:    part(func(w *object) { w.rule(r); w.threat(r.Attack) }),
+		rest: part(func(w *object) {
+			w.texts("tags", r.Tags)
+			w.open("observer").text("type", "ids").text("vendor", "tidewatch").text("product", "tidewatch").close()
+		}),
+		falsePositives: part(func(w *object) { w.texts("false_positives", r.FalsePositives) }),
+	}
+	e.rules[r] = p
+	return p
 }
 
 func (w *object) rule(r *event.RuleInfo) {
@@ -138,7 +179,7 @@ func (w *object) endpoint(name string, e *event.Endpoint) {
 	}
 	w.open(name)
 	if e.Addr.IsValid() {
-		w.text("address", e.Addr.String()).text("ip", e.Addr.String())
+		w.addr("address", e.Addr).addr("ip", e.Addr)
 	}
 	if e.HasPort {
 		w.whole("port", uint64(e.Port))
@@ -160,30 +201,31 @@ func (w *object) network(f *event.Finding) {
 	w.text("direction", f.Direction)
 	w.text("community_id", f.CommunityID)
 	if f.VLAN != 0 {
-		w.open("vlan").text("id", strconv.Itoa(int(f.VLAN))).close()
+		w.open("vlan").digits("id", uint64(f.VLAN)).close()
 	}
 	w.close()
 }
 
 // related writes everything that the document names once more, each once, for
 // those who search.
-func (w *object) related(f *event.Finding) {
-	var ips, hosts []string
-	for _, a := range append([]netip.Addr{f.Source.Addr, f.Destination.Addr}, f.Related...) {
-		if a.IsValid() && !slices.Contains(ips, a.String()) {
-			ips = append(ips, a.String())
-		}
+func (e *Encoder) related(f *event.Finding) {
+	e.ips, e.hosts = e.ips[:0], e.hosts[:0]
+	e.ip(f.Source.Addr)
+	e.ip(f.Destination.Addr)
+	for _, a := range f.Related {
+		e.ip(a)
 	}
-	for _, h := range append([]string{f.Source.Domain, f.Destination.Domain, f.Query}, f.Hosts...) {
-		if h != "" && !slices.Contains(hosts, h) {
-			hosts = append(hosts, h)
-		}
+	e.host(f.Source.Domain)
+	e.host(f.Destination.Domain)
+	e.host(f.Query)
+	for _, h := range f.Hosts {
+		e.host(h)
 	}
-	w.open("related").texts("ip", ips).texts("hosts", hosts).close()
+	e.w.open("related").addrs("ip", e.ips).texts("hosts", e.hosts).close()
 }
 
 // own writes the fields of tidewatch's own namespace.
-func (w *object) own(f *event.Finding) {
+func (w *object) own(f *event.Finding, parts *ruleParts) {
 	w.open("tidewatch")
 	w.open("subject").text("type", f.Subject.Type).text("value", f.Subject.Value).close()
 	w.open("episode").text("id", f.Episode).whole("revision", uint64(max(f.Revision, 0))).bool("open", f.Open).close()
@@ -220,7 +262,7 @@ func (w *object) own(f *event.Finding) {
 	}
 	w.close()
 	w.text("investigate", f.Investigate)
-	w.texts("false_positives", f.Rule.FalsePositives)
+	w.raw(parts.falsePositives)
 	w.close()
 }
 
@@ -234,7 +276,7 @@ func (w *object) sample(s *event.Sample) {
 
 func (w *object) addrPort(name string, a netip.AddrPort) {
 	if a.Addr().IsValid() {
-		w.open(name).text("ip", a.Addr().String()).whole("port", uint64(a.Port())).close()
+		w.open(name).addr("ip", a.Addr()).whole("port", uint64(a.Port())).close()
 	}
 }
 
@@ -243,6 +285,10 @@ func (w *object) addrPort(name string, a netip.AddrPort) {
 type object struct {
 	b     []byte
 	marks []mark // of the open objects and lists
+
+	// The day that was written last: times of one document are mostly of one day.
+	day  int64 // since 1970
+	date [11]byte
 }
 
 // mark is where an open object begins: before its name, and after its brace.
@@ -258,6 +304,14 @@ func (w *object) key(name string) {
 	}
 	if name != "" {
 		w.b = append(AppendString(w.b, name), ':')
+	}
+}
+
+// raw appends members that are encoded already.
+func (w *object) raw(members []byte) {
+	if len(members) > 0 {
+		w.key("")
+		w.b = append(w.b, members...)
 	}
 }
 
@@ -338,13 +392,36 @@ func (w *object) number(name string, v float64) *object {
 	return w
 }
 
+// time writes Unix nanoseconds as TimeLayout has them.
 func (w *object) time(name string, ns int64) *object {
 	w.key(name)
-	w.b = append(w.b, '"')
-	w.b = time.Unix(0, ns).UTC().AppendFormat(w.b, "2006-01-02T15:04:05.000000Z")
-	w.b = append(w.b, '"')
+	us := ns / 1000
+	if ns%1000 < 0 {
+		us--
+	}
+	day := us / dayMicros
+	if us%dayMicros < 0 {
+		day--
+	}
+	if day != w.day || w.date[0] == 0 {
+		w.day = day
+		copy(w.date[:], time.Unix(day*24*3600, 0).UTC().AppendFormat(w.date[:0], "2006-01-02T"))
+	}
+	us -= day * dayMicros
+	s := us / 1e6
+	b := append(append(w.b, '"'), w.date[:]...)
+	b = two(append(two(append(two(b, s/3600), ':'), s/60%60), ':'), s%60)
+	us %= 1e6
+	b = append(b, '.')
+	b = two(two(two(b, us/10_000), us/100%100), us%100)
+	w.b = append(b, 'Z', '"')
 	return w
 }
+
+const dayMicros = 24 * 3600 * 1_000_000
+
+// two appends a number below 100 in two digits.
+func two(b []byte, v int64) []byte { return append(b, '0'+byte(v/10), '0'+byte(v%10)) }
 
 const hexDigits = "0123456789abcdef"
 
@@ -352,26 +429,38 @@ const hexDigits = "0123456789abcdef"
 // writes as \u escapes: documents go to terminals too.
 func AppendString(b []byte, s string) []byte {
 	b = append(b, '"')
+	from := 0 // of what is not appended yet
 	for i := 0; i < len(s); {
 		c := s[i]
-		if c >= utf8.RuneSelf {
+		if asIs[c] {
+			i++
+			continue
+		}
+		b = append(b, s[from:i]...)
+		switch {
+		case c >= utf8.RuneSelf:
 			r, n := utf8.DecodeRuneInString(s[i:]) // U+FFFD for what is not UTF-8
 			b = appendRune(b, r)
 			i += n
-			continue
-		}
-		switch {
 		case c == '"' || c == '\\':
 			b = append(b, '\\', c)
-		case c < 0x20 || c == 0x7f:
-			b = appendEscape(b, rune(c))
+			i++
 		default:
-			b = append(b, c)
+			b = appendEscape(b, rune(c))
+			i++
 		}
-		i++
+		from = i
 	}
-	return append(b, '"')
+	return append(append(b, s[from:]...), '"')
 }
+
+// asIs are the bytes that a JSON string and a terminal take as they are.
+var asIs = func() (t [256]bool) {
+	for c := 0x20; c < 0x7f; c++ {
+		t[c] = c != '"' && c != '\\'
+	}
+	return t
+}()
 
 func appendRune(b []byte, r rune) []byte {
 	if visible(r) {

@@ -207,6 +207,36 @@ func TestDocumentValues(t *testing.T) {
 	}
 }
 
+// Times are written as package time would, before 1970 too.
+func TestTime(t *testing.T) {
+	f := func(ns int64) {
+		t.Helper()
+		want := `"` + time.Unix(0, ns).UTC().Format(TimeLayout) + `"`
+		w := &object{}
+		w.time("", 1e18) // another day is known
+		w.b = w.b[:0]
+		if w.time("", ns); string(w.b) != want {
+			t.Errorf("%d: %s, want %s", ns, w.b, want)
+		}
+	}
+	for _, ns := range []int64{0, 1, 999, 1000, -1, -1000, -1001, math.MaxInt64, math.MinInt64, 86400e9, 86400e9 - 1, -86400e9, -86400e9 - 1, 951782400e9, 1e18, 1e18 + 86400e9} {
+		f(ns)
+	}
+	for ns := int64(-9e18); ns < 9e18; ns += 1234567890123457 {
+		f(ns)
+	}
+}
+
+// A known rule costs a finding no memory.
+func TestFindingAllocates(t *testing.T) {
+	f := finding()
+	var e Encoder
+	b := e.Finding(nil, &f, f.Time)
+	if n := testing.AllocsPerRun(100, func() { b = e.Finding(b[:0], &f, f.Time) }); n > 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
 // Whatever bytes are in a finding, its document is one line of valid JSON, and safe
 // to show.
 func TestHostileDocument(t *testing.T) {

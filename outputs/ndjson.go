@@ -17,6 +17,7 @@ type NDJSON struct {
 	w    io.Writer
 	buf  []byte
 	torn bool // the last line that was written lacks its end
+	enc  Encoder
 	now  func() time.Time
 }
 
@@ -31,7 +32,7 @@ func (n *NDJSON) Write(ctx context.Context, fs []event.Finding) error {
 	sent := n.now().UnixNano()
 	n.buf = n.buf[:0]
 	for i := range fs {
-		n.buf = append(AppendDocument(n.buf, &fs[i], sent), '\n')
+		n.buf = append(n.enc.Finding(n.buf, &fs[i], sent), '\n')
 		if len(n.buf) < ndjsonSize && i < len(fs)-1 {
 			continue
 		}

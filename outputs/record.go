@@ -260,7 +260,7 @@ func serverName(ev *event.Event) string {
 }
 
 func (e *Encoder) ip(a netip.Addr) {
-	if !slices.Contains(e.ips, a) {
+	if a.IsValid() && !slices.Contains(e.ips, a) {
 		e.ips = append(e.ips, a)
 	}
 }
