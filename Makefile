@@ -6,7 +6,7 @@ BUILD  := build
 FUZZTIME ?= 30m
 FUZZPROCS ?= 2
 
-.PHONY: all build manual deb deb-test deps test lint unit race poison example bench bench-peers eval figures fuzz popular clean
+.PHONY: all build manual deb deb-test deps test lint unit race poison example bench soak-elastic bench-peers eval figures fuzz popular clean
 
 all: build
 
@@ -60,8 +60,13 @@ example:
 	$(GO) run ./cmd/tidewatch analyze examples/day
 
 bench:
-	$(GO) test -run '^$$' -bench . -benchmem ./parsers/... ./ingest ./behavior/... ./internal/pipeline
+	$(GO) test -run '^$$' -bench . -benchmem ./parsers/... ./ingest ./behavior/... ./internal/pipeline ./outputs
+	$(GO) test -run '^$$' -bench . -benchtime 1x ./outputs/elastic
 	$(GO) run ./internal/bench
+
+# A million findings to each real search server, with a kill in the middle.
+soak-elastic:
+	TIDEWATCH_SOAK=1 $(GO) test -v -timeout 60m -run TestSoak ./outputs/elastic
 
 # Beside other programs; skips those that are not installed.
 bench-peers:

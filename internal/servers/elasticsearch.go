@@ -48,7 +48,7 @@ func Elasticsearch(t testing.TB) *Search {
 	if url := os.Getenv("TIDEWATCH_TEST_ELASTICSEARCH"); url != "" {
 		return &Search{URL: strings.TrimRight(url, "/")}
 	}
-	return sharedElasticsearch.get(t, func() (*Search, error) { return startElasticsearch(false, nil) })
+	return sharedElasticsearch.get(t, func() (*Search, error) { return startElasticsearch(false, quick, nil) })
 }
 
 // StartElasticsearch starts a server of t's own with settings such as
@@ -56,7 +56,13 @@ func Elasticsearch(t testing.TB) *Search {
 // TLS, as a new installation does.
 func StartElasticsearch(t testing.TB, secure bool, settings ...string) *Search {
 	t.Helper()
-	return own(t, func() (*Search, error) { return startElasticsearch(secure, settings) })
+	return own(t, func() (*Search, error) { return startElasticsearch(secure, quick, settings) })
+}
+
+// BenchElasticsearch starts a server that compiles all it can, as one in use does.
+func BenchElasticsearch(t testing.TB) *Search {
+	t.Helper()
+	return own(t, func() (*Search, error) { return startElasticsearch(false, "-XX:+TieredCompilation", nil) })
 }
 
 // once starts a shared server when the first test asks for it.
@@ -170,7 +176,7 @@ func (s *Search) healthy(ctx context.Context) error {
 	return err
 }
 
-func startElasticsearch(secure bool, settings []string) (*Search, error) {
+func startElasticsearch(secure bool, java string, settings []string) (*Search, error) {
 	home, err := elasticsearchHome()
 	if err != nil {
 		return nil, err
@@ -207,7 +213,7 @@ func startElasticsearch(secure bool, settings []string) (*Search, error) {
 	s := &Search{URL: fmt.Sprintf("%s://127.0.0.1:%d", scheme, ports[0])}
 	program := func(name string, args ...string) *exec.Cmd {
 		cmd := exec.Command(filepath.Join(home, "bin", name), args...)
-		cmd.Env = append(os.Environ(), "ES_JAVA_HOME="+javaHome(), "ES_PATH_CONF="+config, "ES_JAVA_OPTS=-Xms512m -Xmx512m "+quick, "CLI_JAVA_OPTS="+quick, "HOME="+dir)
+		cmd.Env = append(os.Environ(), "ES_JAVA_HOME="+javaHome(), "ES_PATH_CONF="+config, "ES_JAVA_OPTS=-Xms512m -Xmx512m "+java, "CLI_JAVA_OPTS="+quick, "HOME="+dir)
 		cmd.Dir = dir
 		if os.Getuid() == 0 {
 			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}

@@ -30,16 +30,22 @@ func OpenSearch(t testing.TB) *Search {
 	if url := os.Getenv("TIDEWATCH_TEST_OPENSEARCH"); url != "" {
 		return &Search{URL: strings.TrimRight(url, "/"), OpenSearch: true}
 	}
-	return sharedOpenSearch.get(t, func() (*Search, error) { return startOpenSearch(nil) })
+	return sharedOpenSearch.get(t, func() (*Search, error) { return startOpenSearch(quick, nil) })
 }
 
 // StartOpenSearch starts a server of t's own.
 func StartOpenSearch(t testing.TB, settings ...string) *Search {
 	t.Helper()
-	return own(t, func() (*Search, error) { return startOpenSearch(settings) })
+	return own(t, func() (*Search, error) { return startOpenSearch(quick, settings) })
 }
 
-func startOpenSearch(settings []string) (*Search, error) {
+// BenchOpenSearch starts a server that compiles all it can, as one in use does.
+func BenchOpenSearch(t testing.TB) *Search {
+	t.Helper()
+	return own(t, func() (*Search, error) { return startOpenSearch("-XX:+TieredCompilation", nil) })
+}
+
+func startOpenSearch(java string, settings []string) (*Search, error) {
 	home, err := openSearchHome()
 	if err != nil {
 		return nil, err
@@ -61,7 +67,7 @@ func startOpenSearch(settings []string) (*Search, error) {
 		return nil, err
 	}
 	args := []string{
-		"-Xms512m", "-Xmx512m", quick, "-cp", filepath.Join(home, "*"), source, filepath.Join(dir, "node"),
+		"-Xms512m", "-Xmx512m", java, "-cp", filepath.Join(home, "*"), source, filepath.Join(dir, "node"),
 		fmt.Sprint("http.port=", ports[0]), fmt.Sprint("transport.port=", ports[1]), "network.host=127.0.0.1",
 		"discovery.type=single-node", "cluster.name=tests", "cluster.routing.allocation.disk.threshold_enabled=false",
 	}

@@ -394,6 +394,36 @@ func (c *cluster) identity(t *testing.T) {
 	}
 }
 
+// TestSoak writes a million findings to each server, which is killed three times.
+func TestSoak(t *testing.T) {
+	if os.Getenv("TIDEWATCH_SOAK") == "" {
+		t.Skip("make soak-elastic")
+	}
+	for _, s := range realServers {
+		t.Run(s.name, func(t *testing.T) {
+			c := &cluster{s.start(t), t}
+			c.setup(Options{Replicas: 0})
+			o := newOutput(t, c.config(), io.Discard)
+			const chunk, chunks = 10_000, 100
+			began := time.Now()
+			for i := range chunks {
+				wait := background(t, o, testFindings(fmt.Sprint("s", i, "-"), chunk))
+				if i%25 == 24 && i < chunks-1 {
+					c.Process.Kill()
+					if err := c.Process.Start(); err != nil {
+						t.Fatal(err)
+					}
+				}
+				wait()
+			}
+			if n := c.count("logs-tidewatch.finding-default", "*"); n != chunk*chunks {
+				t.Errorf("%d documents: %+v", n, o.Stats())
+			}
+			t.Logf("%d findings in %v: %+v", chunk*chunks, time.Since(began).Round(time.Second), o.Stats())
+		})
+	}
+}
+
 // syncBuffer is a log that is read while it is written.
 type syncBuffer struct {
 	mu sync.Mutex

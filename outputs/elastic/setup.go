@@ -31,11 +31,13 @@ func access(flavor string) []resource {
 	if flavor != Elasticsearch {
 		return nil
 	}
-	return []resource{{"role", "tidewatch_writer", "/_security/role/tidewatch_writer", map[string]any{
+	role := resource{"role", "tidewatch_writer", "/_security/role/tidewatch_writer", map[string]any{
 		"cluster":  []string{},
 		"indices":  []any{map[string]any{"names": []string{"logs-tidewatch.*-*"}, "privileges": privileges}},
 		"metadata": map[string]any{"managed_by": "tidewatch", "version": templateVersion},
-	}}}
+	}}
+	role.sign("metadata")
+	return []resource{role}
 }
 
 // request is a request for which the esapi package's own types would say the same in

@@ -1,6 +1,8 @@
 package elastic
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -28,7 +30,7 @@ type Options struct {
 
 // mapping returns the mapping of the fields. What is not among them is kept in the
 // document, and cannot be searched for: no input makes a field.
-func mapping(fields []outputs.DocumentField, flavor string) map[string]any {
+func mapping(fields []outputs.DocumentField) map[string]any {
 	root := map[string]any{"dynamic": false, "date_detection": false, "numeric_detection": false, "properties": map[string]any{}}
 	var templates []any
 	for _, f := range fields {
@@ -116,11 +118,23 @@ func resources(flavor string, o *Options) []resource {
 	for _, f := range families() {
 		name := "tidewatch-" + f.name + "@mappings"
 		list = append(list, resource{"component template", name, "/_component_template/" + name, map[string]any{
-			"_meta": meta(), "version": templateVersion, "template": map[string]any{"mappings": mapping(f.fields, flavor)},
+			"_meta": meta(), "version": templateVersion, "template": map[string]any{"mappings": mapping(f.fields)},
 		}})
 		list = append(list, resource{"index template", "logs-tidewatch." + f.name, "/_index_template/logs-tidewatch." + f.name, indexTemplate(flavor, o, &f, name, meta())})
 	}
+	for i := range list {
+		list[i].sign("_meta")
+	}
 	return list
+}
+
+// sign adds to the metadata a hash of what the body says: what is there is compared
+// with it, since the server adds to a body, and what is missing from one shows in
+// nothing else.
+func (r *resource) sign(meta string) {
+	b, _ := json.Marshal(r.Body) // texts, numbers and lists
+	sum := sha256.Sum256(b)
+	r.Body[meta].(map[string]any)["hash"] = hex.EncodeToString(sum[:8])
 }
 
 func indexTemplate(flavor string, o *Options, f *family, mappings string, meta map[string]any) map[string]any {
