@@ -50,6 +50,7 @@ unit:
 # The parts with goroutines once more, under the race detector.
 race:
 	$(GO) test -race ./event/... ./ingest/... ./internal/pipeline/... ./rules/... ./cmd/...
+	$(GO) test -race -skip 'TestRealServers|TestBackPressure' ./outputs/elastic
 
 # Released batches are overwritten, so that a view kept too long shows.
 poison:
