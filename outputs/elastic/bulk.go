@@ -14,8 +14,6 @@ import (
 	"tidewatch/outputs"
 )
 
-func unmarshal(b []byte, v any) error { return json.Unmarshal(b, v) }
-
 // answerFields is what of an answer is looked at.
 var answerFields = []string{"errors", "items.*.status", "items.*.failure_store", "items.*.error.type", "items.*.error.reason"}
 
@@ -164,7 +162,7 @@ func parseAnswer(b []byte, n int) ([]item, error) {
 			Create *item `json:"create"`
 		} `json:"items"`
 	}
-	if err := unmarshal(b, &a); err != nil {
+	if err := json.Unmarshal(b, &a); err != nil {
 		return nil, err
 	}
 	if len(a.Items) != n {

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -204,7 +205,7 @@ func (r *reply) said() string {
 		}
 	}
 	text := ""
-	if err := unmarshal(r.body, &e); err == nil {
+	if err := json.Unmarshal(r.body, &e); err == nil {
 		text = e.Error.Reason
 	}
 	if text == "" {

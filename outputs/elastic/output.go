@@ -8,6 +8,7 @@ package elastic
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -102,10 +103,14 @@ func (o *Output) Write(ctx context.Context, fs []event.Finding) error {
 // Check asks the server once whether it is there and is the right one. What is not
 // ErrForeign may pass by itself: Write waits for that.
 func (o *Output) Check(ctx context.Context) error {
-	if t := o.ready(ctx, nil); t != nil {
-		return errors.Join(t.foreign, errors.New(t.text))
+	switch t := o.ready(ctx, nil); {
+	case t == nil:
+		return nil
+	case t.foreign != nil:
+		return t.foreign
+	default:
+		return errors.New(t.text)
 	}
-	return nil
 }
 
 // Close releases what the output holds. Write is not called after it.
@@ -241,7 +246,7 @@ func (s *say) diverted(log *slog.Logger) {
 // errorType returns the type of the error in an answer, or "".
 func (r *reply) errorType() string {
 	var e struct{ Error struct{ Type string } }
-	if err := unmarshal(r.body, &e); err != nil {
+	if err := json.Unmarshal(r.body, &e); err != nil {
 		return ""
 	}
 	return e.Error.Type
