@@ -397,6 +397,34 @@ func TestFirstBackup(t *testing.T) {
 	f("after two days", 50*3600, 0.7, 1)
 }
 
+// A public server of small pages that gives a large file once in hundreds of times: the
+// mean says that each is suspicious, the tail that they are usual. What is larger than
+// all of them is told.
+func TestRareDownloads(t *testing.T) {
+	f := func(what string, want bool, size int) {
+		t.Helper()
+		l := new(log)
+		l.browse("10.0.0.80", 0, 48)
+		for i := range 4000 {
+			out := 6000 + i%900
+			if i%250 == 249 {
+				out = 60_000_000 + i*5000
+			}
+			l.add(40*float64(i), 5, fmt.Sprintf("198.%d.%d.%d", 51+i/60_000, i/200%200, 1+i%200), "10.0.0.80", 443, "tcp", 1500, out)
+		}
+		l.add(162_000, 60, "203.0.113.80", "10.0.0.80", 443, "tcp", 2000, size)
+		told := false
+		for _, o := range observe(l.events(t, "json"), 1) {
+			told = told || o.Source.Addr.String() == "203.0.113.80"
+		}
+		if told != want {
+			t.Errorf("%s: told is %v", what, told)
+		}
+	}
+	f("as large as the large ones", false, 70_000_000)
+	f("a whole database", true, 4_000_000_000)
+}
+
 // What a server gives away is judged by what it always gave: a server of large files
 // is left alone, one of small answers that gives 80 MB is not, and neither is a port
 // that never answered before.

@@ -39,6 +39,7 @@ const (
 	destinations
 	quality
 	noPast
+	serviceTail
 	numFeatures
 )
 
@@ -339,6 +340,10 @@ func (d *Detector) judgeService(v *verdict, b *hosts.Host, t *transfer) {
 			v.add(servicePast, 0, 0, weight)
 		}
 	default:
+		if large, ok := s.Large(); ok {
+			judgeTail(v, math.Log1p(float64(t.out)), large)
+			return
+		}
 		size := s.Size()
 		z := size.Score(math.Log1p(float64(t.out)), 0.7)
 		weight := -4.0
@@ -347,4 +352,13 @@ func (d *Detector) judgeService(v *verdict, b *hosts.Host, t *transfer) {
 		}
 		v.add(servicePast, float64(t.out), math.Expm1(size.Mean()), weight)
 	}
+}
+
+// judgeTail takes how large the largest answers of a service to outside are.
+func judgeTail(v *verdict, answer, large float64) {
+	weight := -4.0
+	if answer > large {
+		weight = clamp(0.5+(answer-large)/0.7, 0.5, 2)
+	}
+	v.add(serviceTail, math.Expm1(answer), math.Expm1(large), weight)
 }

@@ -3,6 +3,7 @@ package hosts
 import (
 	"encoding/binary"
 
+	"tidewatch/behavior/sketch"
 	"tidewatch/behavior/state"
 )
 
@@ -82,6 +83,10 @@ func (s *Service) write(w *state.Writer) {
 	w.U64(s.failed)
 	writeGroups(w, s.clients[:])
 	w.B = s.size.Append(w.B)
+	w.Bool(s.peaks != nil)
+	if s.peaks != nil {
+		w.B = s.peaks.Append(w.B)
+	}
 	for _, p := range s.protocols {
 		w.Text(p)
 	}
@@ -92,6 +97,10 @@ func (s *Service) read(r *state.Reader) {
 	s.first, s.last, s.answered, s.failed = r.I64(), r.I64(), r.U64(), r.U64()
 	readGroups(r, s.clients[:])
 	r.Decode(&s.size)
+	if r.Bool() && r.Err == nil {
+		s.peaks = new(sketch.SPOT)
+		r.Decode(s.peaks)
+	}
 	for i := range s.protocols {
 		s.protocols[i] = r.Text()
 		if len(s.protocols[i]) > maxProtocol {

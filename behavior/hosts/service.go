@@ -18,6 +18,10 @@ var sizes = sketch.Pace{Tau: 7 * 24 * time.Hour, Floor: 0.7}
 const (
 	maxProtocols = 4
 	maxProtocol  = 24 // bytes of a protocol's name
+	// publicFrom is how many connections a service must have answered for its largest
+	// answers to outside to be kept: it takes half a kilobyte more.
+	publicFrom = 100
+	largeRate  = 1e-4
 )
 
 // Service is a port at which a local host answers. It belongs to its Table.
@@ -30,6 +34,7 @@ type Service struct {
 	failed      uint64
 	clients     [8]uint64      // which of 512 groups of clients there were
 	size        sketch.Moments // of log(1+bytes) of its answers
+	peaks       *sketch.SPOT   // the same of those to outside; nil for a service that gives few
 	protocols   [maxProtocols]string
 	own         *Service // what this sensor has seen itself, if others have seen more; stored
 }
@@ -59,6 +64,18 @@ func (s *Service) Clients() float64 { return linear(s.clients[:]) }
 
 // Size is the baseline of log(1+bytes) of its answers to one connection.
 func (s *Service) Size() *sketch.Moments { return &s.size }
+
+// Large returns log(1+bytes) of an answer to outside than which one in 10,000 is larger,
+// or four times the largest one so far if that is less: a tail with gaps leads too far.
+// It is not ok before a thousand of them are known. Sizes of answers have long tails, of
+// which mean and variance say little.
+func (s *Service) Large() (threshold float64, ok bool) {
+	if s.peaks == nil {
+		return 0, false
+	}
+	threshold, ok = s.peaks.Threshold(largeRate)
+	return min(threshold, s.peaks.Largest()+math.Log(4)), ok
+}
 
 // Protocols are what the sensors recognised at the port, in the order in which they
 // did, at most four.
@@ -107,6 +124,12 @@ func (s *Service) serves(ev *event.Event) {
 		set(s.clients[:], spread(ev.Orig.Hash, saltPeer))
 		x := math.Log1p(float64(volume.Received(ev).Bytes))
 		s.size.Update(x, ev.End, sizes, s.answered >= enough && s.size.Score(x, sizes.Floor) > suspiciousFrom)
+		if ev.Orig.Scope == event.ScopeExternal && s.answered >= publicFrom {
+			if s.peaks == nil {
+				s.peaks = new(sketch.SPOT)
+			}
+			s.peaks.Add(x, largeRate)
+		}
 		s.protocol(ev.Conn.Service)
 	case event.OutcomeRejected, event.OutcomeSilent:
 		s.failed++

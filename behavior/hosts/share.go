@@ -121,6 +121,12 @@ func (s *Service) merge(o *Service) {
 	s.first, s.last = min(s.first, o.first), max(s.last, o.last)
 	unite(s.clients[:], o.clients[:])
 	s.size.Merge(&o.size, sizes)
+	switch {
+	case s.peaks == nil:
+		s.peaks = o.peaks
+	case o.peaks != nil:
+		s.peaks.Merge(o.peaks)
+	}
 }
 
 // stored is what is stored of a host: what this sensor has seen itself.

@@ -44,8 +44,8 @@ const (
 //     few peaks.
 //   - Every 65,536 scores the past loses half of its weight.
 //
-// The zero SPOT is empty. It takes 544 bytes: it is meant for scores of a kind, not
-// for one of each entity.
+// The zero SPOT is empty. It takes 544 bytes: it is meant for scores of a kind, and
+// for entities of which there are few.
 type SPOT struct {
 	n            uint32 // scores that were learned
 	taken        uint32 // of them, those that exceeded the threshold
@@ -73,6 +73,14 @@ func (s *SPOT) Threshold(rate float64) (threshold float64, ok bool) {
 		return float64(s.level) - sigma*math.Log(tail), true
 	}
 	return float64(s.level) + sigma/gamma*math.Expm1(-gamma*math.Log(tail)), true
+}
+
+// Largest returns the largest score that was learned; 0 if none was.
+func (s *SPOT) Largest() float64 {
+	if s.k == 0 {
+		return 0
+	}
+	return float64(s.peaks[s.k-1])
 }
 
 func bounded(rate float64) float64 { return min(max(rate, minRate), maxRate) }
