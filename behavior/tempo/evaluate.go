@@ -36,7 +36,7 @@ func (r *Result) judge(t *Track, v *view) {
 		r.offer(&e, ChannelSessions, FormTwoTimers)
 	}
 	if long := v.in(burstBin, numBins-1); 5*long >= v.gaps && long < v.gaps && long >= fewestGaps {
-		r.tryPart(&t.burst, ChannelBursts, FormTimer, floorBursts)
+		r.tryPart(&t.burst, ChannelBursts, FormTimer, floorBursts, morePenalty)
 	}
 	for lag := 1; lag < numLags; lag++ {
 		if t.lags[lag].concentrated(nullMass[lag]) {
@@ -46,17 +46,17 @@ func (r *Result) judge(t *Track, v *view) {
 	}
 	if t.sessions > ringSize {
 		h := t.recent()
-		r.tryPart(&h, ChannelSessions, FormRecent, floorSessions)
+		r.tryPart(&h, ChannelSessions, FormRecent, floorSessions, recentPenalty)
 	}
 }
 
 // tryPart looks for one timer elsewhere.
-func (r *Result) tryPart(h *histogram, c Channel, f Form, least floor) {
+func (r *Result) tryPart(h *histogram, c Channel, f Form, least floor, penalty float64) {
 	var v view
 	if v.load(h); v.gaps < fewestGaps {
 		return
 	}
-	e, _ := v.compare(least, morePenalty)
+	e, _ := v.compare(least, penalty)
 	r.offer(&e, c, f)
 }
 
@@ -75,6 +75,9 @@ const (
 	// morePenalty is for each further place where a timer was looked for, beside the
 	// gaps of all sessions.
 	morePenalty = 2
+	// recentPenalty is that for the newest sessions, which are others at each look: of
+	// many looks at an irregular process some find fifteen gaps that are alike.
+	recentPenalty = 5
 	// hopeless are the odds of the most likely timer and irregular process below
 	// which it is not worth while to average over all. The averages give about
 	// roughPenalty less.
