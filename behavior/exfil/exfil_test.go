@@ -425,6 +425,38 @@ func TestRareDownloads(t *testing.T) {
 	f("a whole database", true, 4_000_000_000)
 }
 
+// Who reads far more from file servers than ever, and then sends out, is more suspicious
+// than who only sends.
+func TestCollection(t *testing.T) {
+	f := func(what string, read int, want bool) float64 {
+		t.Helper()
+		l := new(log)
+		l.browse(me, 0, 24*6)
+		for k := range 6 {
+			l.add(float64(k)*86_400+3000, 60, me, "10.0.0.21", 445, "tcp", 30_000, 2_000_000+k*100_000)
+		}
+		l.add(5*86_400+9000, 600, me, "10.0.0.21", 445, "tcp", 90_000, read)
+		l.add(5*86_400+12_000, 30, me, thief, 443, "tcp", 7_000_000, 40_000)
+		obs := observe(l.events(t, "json"), 1)
+		if len(obs) == 0 {
+			t.Fatalf("%s: nothing is told", what)
+		}
+		o := &obs[len(obs)-1]
+		told := false
+		for _, e := range o.Evidence {
+			told = told || e.Feature == "exfiltration.collection" && e.Weight > 0
+		}
+		if told != want {
+			t.Errorf("%s: the collection is told: %v\n%+v", what, told, o.Evidence)
+		}
+		explained(t, o)
+		return o.Score
+	}
+	if usual, much := f("as much as usual", 2_000_000, false), f("much more", 900_000_000, true); much <= usual {
+		t.Errorf("score %.3f with a collection, %.3f without", much, usual)
+	}
+}
+
 // What a server gives away is judged by what it always gave: a server of large files
 // is left alone, one of small answers that gives 80 MB is not, and neither is a port
 // that never answered before.

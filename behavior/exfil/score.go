@@ -40,6 +40,7 @@ const (
 	quality
 	noPast
 	serviceTail
+	collection
 	numFeatures
 )
 
@@ -106,6 +107,7 @@ func (d *Detector) judge(v *verdict, h *host, a *account, t *transfer) {
 		judgeWithoutPast(v, a, t)
 	}
 	d.judgeHost(v, b, a, t)
+	d.judgeCollection(v, b, a, t)
 	d.judgePast(v, b, a)
 	if a.kind == fromOutside {
 		d.judgeService(v, b, t)
@@ -280,6 +282,19 @@ func (d *Detector) judgeHost(v *verdict, b *hosts.Host, a *account, t *transfer)
 		weight = -1
 	}
 	v.add(hostPast, x, math.Expm1(e.Mean), weight)
+}
+
+// judgeCollection takes what the host read from other own hosts on this day or the one
+// before: who collects data before he takes them out reads far more than usual.
+func (d *Detector) judgeCollection(v *verdict, b *hosts.Host, a *account, t *transfer) {
+	if b == nil || a.kind == fromOutside {
+		return
+	}
+	bytes, usual, sigmas, ok := b.Intake(t.ev.End)
+	if !ok || bytes < float64(d.cfg.MinBytes) || sigmas <= suspiciousFrom {
+		return
+	}
+	v.add(collection, bytes, usual, min((sigmas-2)/2, 1.5))
 }
 
 // measures reports whether what the destination got looks like measures of throughput.

@@ -72,6 +72,7 @@ type Host struct {
 	suspect     int64  // until then a detector suspects the host
 	hour        int32  // hours since 1970, that now is about
 	now         counts
+	intake      intake
 	season      [seasonal]sketch.Seasonal
 	level       [NumQuantities - seasonal]sketch.Moments
 	peers       sketch.Seen
@@ -293,6 +294,8 @@ func (h *Host) opens(ev *event.Event) {
 	}
 	if ev.Resp.Scope == event.ScopeExternal {
 		n[BytesOut] += volume.Sent(ev).Bytes
+	} else if ev.Outcome == event.OutcomeAnswered {
+		h.intake.add(volume.Received(ev).Bytes, ev.End)
 	}
 	peer := Peer(ev, &ev.Resp)
 	if h.peers.AddAt(peer, ev.End, remembered) {

@@ -328,3 +328,42 @@ func BenchmarkObserve(b *testing.B) {
 		}
 	}
 }
+
+// What a host reads in a day is compared with the days before; a burst is learned
+// slowly, two sensors' counts of one day are not added up, and a record keeps it all.
+func TestIntake(t *testing.T) {
+	h := &Host{}
+	for d := range int64(10) {
+		h.intake.add(1_000_000+uint64(d)*10_000, (20_000+d)*day+5*hour)
+	}
+	at := 20_010*day + 3*hour
+	h.intake.add(2_000_000_000, at)
+	bytes, usual, sigmas, ok := h.Intake(at)
+	if !ok || bytes != 2e9 || usual < 0.9e6 || usual > 1.2e6 || sigmas < 5 {
+		t.Errorf("read %.0f, usual %.0f, %.1f sigmas, %v", bytes, usual, sigmas, ok)
+	}
+	if bytes, _, _, _ = h.Intake(at + day); bytes != 2e9 {
+		t.Errorf("the day after: %.0f", bytes)
+	}
+	if bytes, _, _, _ = h.Intake(at + 2*day); bytes != 0 {
+		t.Errorf("two days after: %.0f", bytes)
+	}
+	c := &Host{Host: state.Host{Addr: netip.MustParseAddr("10.0.0.1")}}
+	c.intake = h.intake
+	c = c.clone()
+	if c.intake != h.intake {
+		t.Errorf("restored %+v, want %+v", c.intake, h.intake)
+	}
+	c.intake.merge(&h.intake)
+	if got, _, _, _ := c.Intake(at); got != 2e9 {
+		t.Errorf("two sensors' counts: %.0f", got)
+	}
+	h.intake.add(1, at+day)
+	if _, after, _, _ := h.Intake(at + day); after > 2*usual {
+		t.Errorf("the burst was learned: %.0f a day are usual now", after)
+	}
+	h.intake.add(5, 10_000*day)
+	if h.intake.day != 10_000 {
+		t.Errorf("a wrong day is kept: %d", h.intake.day)
+	}
+}

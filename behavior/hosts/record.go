@@ -8,7 +8,7 @@ import (
 )
 
 // version is the first byte of each stored record.
-const version = 2
+const version = 3
 
 func (h *Host) write(w *state.Writer) {
 	w.U8(version)
@@ -30,6 +30,7 @@ func (h *Host) write(w *state.Writer) {
 		w.B = h.level[q].Append(w.B)
 	}
 	w.B = h.peers.Append(w.B)
+	h.intake.write(w)
 }
 
 func (h *Host) read(r *state.Reader) {
@@ -47,6 +48,7 @@ func (h *Host) read(r *state.Reader) {
 		r.Decode(&h.level[q])
 	}
 	r.Decode(&h.peers)
+	h.intake.read(r)
 	r.End()
 	if h.hour < 0 {
 		r.Err = state.ErrRecord

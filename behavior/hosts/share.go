@@ -80,6 +80,7 @@ func (h *Host) merge(o *Host) {
 		h.level[q].Merge(&o.level[q], Pace)
 	}
 	h.peers.Merge(&o.peers, remembered)
+	h.intake.merge(&o.intake)
 }
 
 // shared is which share of the shorter of two spans of time the other one covers.
