@@ -25,6 +25,9 @@ func (g *General) Check(bad func(key, what, allowed string)) {
 	}
 	span(bad, "epoch", g.Epoch, time.Second, 10*time.Minute)
 	span(bad, "grace", g.Grace, time.Second, 10*time.Minute)
+	if g.Refused != "" && !filepath.IsAbs(g.Refused) {
+		bad("refused", fmt.Sprintf("refused = %q", g.Refused), `an absolute path of a file, or "" for none`)
+	}
 }
 
 func span(bad func(key, what, allowed string), key string, d, low, high time.Duration) {

@@ -30,6 +30,8 @@ type General struct {
 	Local []strict.Network `toml:"local"` // own networks beside the private ones
 	Epoch time.Duration    `toml:"epoch"` // from one checkpoint to the next, at least
 	Grace time.Duration    `toml:"grace"` // to deliver what is in flight at a stop
+	// Refused is a file for lines that no record can be made of; "" for none.
+	Refused string `toml:"refused"`
 }
 
 // SidecarName returns the name of the sidecar: that of the host if none is written.

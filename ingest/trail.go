@@ -477,6 +477,9 @@ func (in *fileInput) close(g *generation, out outcome) {
 
 // problem says that a path cannot be read, and why, but not often.
 func (in *fileInput) problem(path string, err error) {
+	if errors.Is(err, context.Canceled) { // it stops
+		return
+	}
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	text := words(err)

@@ -48,7 +48,7 @@ func check(t terminal, path string) error {
 		return err
 	}
 	newEngine(set)
-	in, err := openInputs(cfg, enrich.NewZones(cfg.General.Networks()), nil, slog.New(slog.DiscardHandler))
+	in, err := openInputs(cfg, enrich.NewZones(cfg.General.Networks()), nil, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}

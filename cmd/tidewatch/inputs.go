@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"slices"
@@ -22,14 +23,15 @@ type follower interface {
 	Close()
 }
 
-// openInputs follows what the configuration names.
-func openInputs(cfg *configs.Config, zones *enrich.Zones, from []event.Position, log *slog.Logger) (*ingest.Follow, error) {
+// openInputs follows what the configuration names. Lines of which no record can be made
+// go to refused, unless it is nil.
+func openInputs(cfg *configs.Config, zones *enrich.Zones, from []event.Position, refused io.Writer, log *slog.Logger) (*ingest.Follow, error) {
 	var all []ingest.Input
 	for _, name := range slices.Sorted(maps.Keys(cfg.Inputs)) {
 		all = append(all, cfg.Inputs[name].Follow()...)
 	}
 	f, err := ingest.NewFollow(all, ingest.FollowOptions{
-		Enrich: zones.Enrich, Positions: from, Log: log,
+		Enrich: zones.Enrich, Positions: from, DeadLetter: refused, Log: log,
 		Warn: func(r ingest.Refusal) {
 			log.Warn("a line is refused", "file", r.Path, "line", r.Line, "offset", r.Offset, "reason", r.Reason, "excerpt", r.Excerpt, "times", r.Count)
 		},

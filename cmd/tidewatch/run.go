@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -63,6 +64,7 @@ type sidecar struct {
 	notify   *systemd.Notifier
 	store    store
 	outputs  *fanout
+	refused  io.Writer // nil: lines are counted, not kept
 	status   *statusBoard
 	rules    *rules.Set
 	reloaded chan *rules.Set // new rules, for the loop of generations; holds one
@@ -99,6 +101,14 @@ func runSidecar(ctx context.Context, t terminal, path string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.outputs.Close()) }()
+	if path := cfg.General.Refused; path != "" {
+		f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+		if err != nil {
+			return fmt.Errorf("[general] refused: %w", err)
+		}
+		defer f.Close()
+		s.refused = f
+	}
 	s.status = newStatusBoard(cfg, s.outputs, limit)
 	done, err := s.serve(ctx)
 	if err != nil {
@@ -256,7 +266,7 @@ func (s *sidecar) generation(ctx context.Context) error {
 		return fmt.Errorf("the store's state cannot be used: %w", err)
 	}
 	zones := enrich.NewZones(s.cfg.General.Networks())
-	in, err := openInputs(s.cfg, zones, saved.positions, s.log)
+	in, err := openInputs(s.cfg, zones, saved.positions, s.refused, s.log)
 	if err != nil {
 		return err
 	}

@@ -423,9 +423,21 @@ func TestRunIsSeen(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.Close()
+	b, err := os.ReadFile(s.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused, eve := filepath.Join(t.TempDir(), "refused.ndjson"), filepath.Join(filepath.Dir(s.config), "eve.json")
+	s.write(eve, `{"timestamp":"2026-11-20T10:00:00.000000+0000","event_type":"stats","stats":{"uptime":9,"capture":{"kernel_packets":1000,"kernel_drops":40}}}`+"\n")
+	text := strings.Replace(string(b), "[general]", fmt.Sprintf("[general]\nrefused = %q", refused), 1)
+	s.write(s.config, text+fmt.Sprintf("[input.suricata]\npaths = [%q]\nstart_at = \"beginning\"\n", eve))
 	p := s.start()
+	p.untilStatus("Suricata's counters are there", func(st *monitor.Status) bool { return st.Sensor["capture.kernel_drops"] == 40 })
 	p.untilStatus("the bad line is refused", func(st *monitor.Status) bool { return st.Refused["time stamp not understood"] == 1 })
 	p.records(40)
+	if b, err := os.ReadFile(refused); err != nil || bytes.Count(b, []byte("\n")) != 1 || bytes.ContainsRune(b, 0x1b) {
+		t.Errorf("refused lines: %v %q", err, b)
+	}
 	code, text := p.get("/metrics")
 	problems, err := promlint.New(strings.NewReader(text)).Lint()
 	if code != 200 || err != nil || len(problems) > 0 {
@@ -433,7 +445,7 @@ func TestRunIsSeen(t *testing.T) {
 	}
 	for _, want := range []string{
 		`tidewatch_records_total{kind="conn"} 40`, `tidewatch_source_lag_bytes{source="zeek"} 0`, `tidewatch_source_records_total{source="zeek"} 40`,
-		`tidewatch_refused_lines_total{reason="time stamp not understood"} 1`, "tidewatch_up 1", `tidewatch_entities{kind="hosts"}`,
+		`tidewatch_refused_lines_total{reason="time stamp not understood"} 1`, "tidewatch_up 1", `tidewatch_suricata{counter="capture.kernel_drops"} 40`, `tidewatch_source_records_total{source="suricata"} 1`, `tidewatch_entities{kind="hosts"}`,
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %s in\n%s", want, text)
