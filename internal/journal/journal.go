@@ -4,8 +4,10 @@ package journal
 
 import (
 	"context"
+	"hash/maphash"
 	"io"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 )
@@ -45,18 +47,36 @@ func escape(a slog.Attr, f func(string) string) slog.Attr {
 	return a
 }
 
-// quiet holds back what was said already. Records of one level with one message are
-// the same thing, whatever else is in them: only our own code makes messages, so that
-// there are few.
+// quiet holds back what was said already: records of one level with one message about
+// one thing. What they are about is in the attributes that are named here; numbers, or
+// a quoted line, make no other thing of it.
 type quiet struct {
 	slog.Handler
 	*memory
 }
 
+// about are the attributes that say what a record is about.
+var about = map[string]bool{"file": true, "path": true, "reason": true, "error": true, "output": true, "source": true}
+
 // message identifies what is said.
 type message struct {
 	level slog.Level
 	text  string
+	about uint64 // hash; 0: of anything
+}
+
+// seed makes hashes that input cannot aim at.
+var seed = maphash.MakeSeed()
+
+func messageOf(r *slog.Record) message {
+	m := message{level: r.Level, text: r.Message}
+	r.Attrs(func(a slog.Attr) bool {
+		if about[a.Key] {
+			m.about ^= maphash.String(seed, a.Key+"\x00"+a.Value.String())
+		}
+		return true
+	})
+	return m
 }
 
 // memory is what a logger and those made from it remember together.
@@ -72,13 +92,13 @@ type repeats struct {
 	held  int
 }
 
-// maxMessages bounds the memory, should a message not be constant after all.
+// maxMessages bounds the memory. Beyond it, things of one message are not told apart.
 const maxMessages = 1024
 
 // Handle says a record, with the number of those held back since the last one, or
 // holds it back.
 func (q *quiet) Handle(ctx context.Context, r slog.Record) error {
-	held, say := q.admit(message{r.Level, r.Message}, r.Time)
+	held, say := q.admit(messageOf(&r), r.Time)
 	if !say {
 		return nil
 	}
@@ -95,10 +115,14 @@ func (m *memory) admit(key message, at time.Time) (held int, say bool) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.said[key] == nil && len(m.said) >= maxMessages {
+		maps.DeleteFunc(m.said, func(_ message, s *repeats) bool { return s.held == 0 && !at.Before(s.until) })
+		if len(m.said) >= maxMessages {
+			key.about = 0 // our own code makes the texts: they are few
+		}
+	}
 	s := m.said[key]
 	switch {
-	case s == nil && len(m.said) >= maxMessages:
-		return 0, true
 	case s == nil:
 		s = new(repeats)
 		m.said[key] = s

@@ -3,6 +3,7 @@ package journal
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -43,6 +44,37 @@ func TestRepeats(t *testing.T) {
 		}
 		Flush(log)
 		lines(5)
+	})
+}
+
+// What is about another file or error is another thing; a flood of such things is not
+// said one by one.
+func TestRepeatsAbout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var b bytes.Buffer
+		log := New(&b, Options{Quiet: time.Minute})
+		lines := func(want int) {
+			t.Helper()
+			if got := strings.Count(b.String(), "\n"); got != want {
+				t.Errorf("%d lines, want %d", got, want)
+			}
+		}
+		for i := range 10 {
+			log.Warn("refused", "file", "a", "line", i)
+			log.Warn("refused", "file", "b", "line", i)
+			log.Warn("refused", "file", "a", "error", errors.New("x"))
+		}
+		lines(3)
+		for i := range 10 * maxMessages {
+			log.Warn("refused", "file", fmt.Sprint(i))
+		}
+		if got := strings.Count(b.String(), "\n"); got > maxMessages+1 {
+			t.Errorf("%d lines", got)
+		}
+		time.Sleep(2 * time.Minute)
+		before := strings.Count(b.String(), "\n")
+		log.Warn("refused", "file", "new")
+		lines(before + 1)
 	})
 }
 
