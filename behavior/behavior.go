@@ -105,6 +105,10 @@ type detector interface {
 	Restore(r state.Record, owns func(hash uint64) bool) error
 }
 
+// expecter is a detector that is told which records come next.
+// It changes nothing.
+type expecter interface{ Expect(evs []*event.Event) }
+
 // known are the kinds of records that shards have.
 var known = [256]bool{
 	state.KindScanSource: true, state.KindScanTarget: true, state.KindScanLight: true, state.KindPair: true, state.KindBeacon: true,
@@ -115,6 +119,7 @@ var known = [256]bool{
 type Shard struct {
 	i, n      int
 	detectors []detector
+	expecters []expecter      // of detectors
 	watch     *watch.Detector // among them; nil if nothing is watched
 	kinds     [256]detector   // by the first byte of a record's key
 }
@@ -154,6 +159,9 @@ func NewShard(i, n int, cfg Config) *Shard {
 
 func (s *Shard) add(d detector, kinds ...byte) {
 	s.detectors = append(s.detectors, d)
+	if e, ok := d.(expecter); ok {
+		s.expecters = append(s.expecters, e)
+	}
 	for _, k := range kinds {
 		s.kinds[k] = d
 	}
@@ -163,6 +171,14 @@ func (s *Shard) add(d detector, kinds ...byte) {
 func (s *Shard) Track() {
 	for _, d := range s.detectors {
 		d.Track()
+	}
+}
+
+// Expect reads what is known of the pairs that the events are about, so that it is near
+// when Observe is given them.
+func (s *Shard) Expect(evs []*event.Event) {
+	for _, e := range s.expecters {
+		e.Expect(evs)
 	}
 }
 

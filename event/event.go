@@ -154,9 +154,17 @@ func le64(b []byte) uint64 {
 // it, since one sensor may log them and the other not.
 func HashConn(e *Event) uint64 {
 	p := communityPorts(e)
-	a, b, pa, pb := e.Orig.Addr, e.Resp.Addr, p.orig, p.resp
+	a, b, pa, pb := bareHash(e, &e.Orig), bareHash(e, &e.Resp), p.orig, p.resp
 	if p.swap(e) {
 		a, b, pa, pb = b, a, pb, pa
 	}
-	return Mix(Mix(HashAddr(a, 0, 0), HashAddr(b, 0, 0)), uint64(pa)<<32|uint64(pb)<<16|uint64(e.Proto))
+	return Mix(Mix(a, b), uint64(pa)<<32|uint64(pb)<<16|uint64(e.Proto))
+}
+
+// bareHash is the hash of a host's address without VLANs: often it has that already.
+func bareHash(e *Event, h *Host) uint64 {
+	if e.VLAN|e.InnerVLAN == 0 && h.Hash != 0 {
+		return h.Hash
+	}
+	return HashAddr(h.Addr, 0, 0)
 }

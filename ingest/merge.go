@@ -26,7 +26,7 @@ const (
 	lateRows = int64(2 * time.Minute)
 	// spareBatches are on their way through the shards while the window is loaded
 	// and another one is filled, for all files together; each has at least one.
-	spareBatches = 32
+	spareBatches = 8
 	maxSpare     = 8
 	// manyFiles halves the batches' memory, so that MaxOpen files take about
 	// 110 MiB.

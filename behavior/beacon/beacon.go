@@ -78,6 +78,9 @@ type Detector struct {
 	open    []*track
 	sweepAt int64
 
+	expected []uint64 // keys of the pairs that come next
+	read     uint64   // of them, or the compiler leaves it out
+
 	tracking    bool
 	dirty       []uint64
 	dirtyTracks []*track
@@ -226,10 +229,10 @@ func (d *Detector) trackOf(key uint64) *track {
 		return nil
 	}
 	i := d.pairs.find(key)
-	if i < 0 || d.pairs.pairs[i].track == 0 {
+	if i < 0 || d.pairs.pair(i).track == 0 {
 		return nil
 	}
-	return d.tracks[d.pairs.pairs[i].track-1]
+	return d.tracks[d.pairs.pair(i).track-1]
 }
 
 // contact counts a record for one pair. A key of 0 is none. It reports whether the
@@ -251,7 +254,7 @@ func (d *Detector) contact(key uint64, b basis, ev *event.Event, bytes uint64, d
 			d.forgotten = append(d.forgotten, recordKey(state.KindPair, left))
 		}
 	}
-	c := &d.pairs.pairs[i]
+	c := &d.pairs.pair(i).cold
 	if len(d.heard) > 0 && c.track == 0 {
 		dst = d.promoteHeard(key, b, c, ev, dst)
 	}
@@ -486,6 +489,6 @@ func (d *Detector) Finish(dst []event.Observation) []event.Observation {
 // Sizes appends how much is kept of each kind.
 func (d *Detector) Sizes(dst []state.Size) []state.Size {
 	return append(dst,
-		state.Size{Kind: "pairs", Count: d.pairs.n, Cap: d.pairs.most},
+		state.Size{Kind: "pairs", Count: d.pairs.len(), Cap: d.pairs.most},
 		state.Size{Kind: "tracked_pairs", Count: len(d.tracks) - len(d.free), Cap: d.most})
 }

@@ -282,8 +282,8 @@ func TestFlood(t *testing.T) {
 		z.Enrich(ev)
 		d.Observe(ev, true, true, nil)
 	}
-	if len(d.tracks) > cfg.MaxTracks || len(d.pairs.keys) > 2*cfg.MaxPairs {
-		t.Errorf("%d tracks, %d pairs: over the caps", len(d.tracks), len(d.pairs.keys))
+	if len(d.tracks) > cfg.MaxTracks || d.pairs.used > 2*cfg.MaxPairs {
+		t.Errorf("%d tracks, %d pairs: over the caps", len(d.tracks), d.pairs.used)
 	}
 	if tr := d.trackOf(serviceKey(known[0])); tr == nil || tr.Sessions() != 20 {
 		t.Error("the pair with history is forgotten")
@@ -356,28 +356,50 @@ func TestTable(t *testing.T) {
 	tb := newTable(4096)
 	rnd := rand.New(rand.NewPCG(2, 2))
 	kept := map[uint64]bool{}
-	for range 1500 {
+	check := func() {
+		t.Helper()
+		if len(kept) != tb.len() {
+			t.Errorf("%d kept, and it has %d", len(kept), tb.len())
+		}
+		for k := range kept {
+			if i := tb.find(k); i < 0 || tb.pair(i).key != k || uint64(tb.pair(i).starts[0]) != k>>1 {
+				t.Fatalf("%x is lost", k)
+			}
+		}
+	}
+	add := func() {
 		k := rnd.Uint64() | 1
 		i, left := tb.insert(k)
-		if i < 0 || tb.keys[i] != k {
-			t.Fatalf("%x has no place", k)
+		if i < 0 || tb.pair(i).key != k || tb.pair(i).cold != (cold{}) {
+			t.Fatalf("%x has no place of its own", k)
 		}
+		tb.pair(i).starts[0] = int64(k >> 1)
 		delete(kept, left)
 		kept[k] = true
 	}
-	if len(kept) < 1400 || len(kept) != tb.n {
-		t.Errorf("%d kept, n is %d", len(kept), tb.n)
+	for range 1500 {
+		add()
 	}
+	if len(kept) < 1500 {
+		t.Errorf("%d of 1500 are left", len(kept))
+	}
+	check()
 	for k := range kept {
-		if tb.find(k) < 0 {
-			t.Errorf("%x is lost", k)
+		if k%3 == 0 {
+			tb.remove(tb.find(k))
+			delete(kept, k)
+			if tb.find(k) >= 0 {
+				t.Fatalf("%x is removed, and there", k)
+			}
 		}
 	}
+	check()
 	for range 100_000 {
-		tb.insert(rnd.Uint64() | 1)
+		add()
 	}
-	if len(tb.keys) > 4096 || tb.n > 4096 {
-		t.Errorf("%d slots, %d used", len(tb.keys), tb.n)
+	check()
+	if tb.used > 4096 || len(tb.buckets)*bucketSize > 4096 {
+		t.Errorf("%d places, %d buckets", tb.used, len(tb.buckets))
 	}
 }
 

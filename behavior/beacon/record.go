@@ -23,8 +23,8 @@ func (d *Detector) Cut() []state.Record {
 		rs = append(rs, state.Record{Key: k})
 	}
 	for _, k := range d.dirty {
-		if i := d.pairs.find(k); i >= 0 && d.pairs.pairs[i].dirty {
-			c := &d.pairs.pairs[i]
+		if i := d.pairs.find(k); i >= 0 && d.pairs.pair(i).dirty {
+			c := &d.pairs.pair(i).cold
 			c.dirty = false
 			s := c.sketched()
 			rs = append(rs, state.Record{Key: recordKey(state.KindPair, k), Value: s.append(nil)})

@@ -57,7 +57,7 @@ func (d *Detector) Restore(rec state.Record, owns func(hash uint64) bool) error 
 		return err
 	}
 	if i := d.pairs.find(key); i >= 0 {
-		d.pairs.pairs[i].pending = false
+		d.pairs.pair(i).pending = false
 		if t := d.trackOf(key); t != nil {
 			t.pending = false
 		}
@@ -85,7 +85,7 @@ func (d *Detector) restorePair(key uint64, sessions []session) {
 			return
 		}
 	}
-	c := &d.pairs.pairs[i]
+	c := &d.pairs.pair(i).cold
 	if c.track != 0 {
 		t := d.tracks[c.track-1]
 		if t.own != nil {
@@ -136,7 +136,7 @@ func (d *Detector) restoreTrack(r *track) {
 			return
 		}
 	}
-	c := &d.pairs.pairs[i]
+	c := &d.pairs.pair(i).cold
 	if c.track != 0 {
 		t := d.tracks[c.track-1]
 		open := t.episode

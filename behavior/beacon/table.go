@@ -1,5 +1,11 @@
 package beacon
 
+import (
+	"bytes"
+	"encoding/binary"
+	"math/bits"
+)
+
 // sessionGap is what is one session with the contact before it, in ms: as package
 // tempo has it.
 const sessionGap = 1000
@@ -68,20 +74,38 @@ func sizeCode(n uint64) uint16 {
 func codedSize(c uint16) uint64 { return uint64(c&(1<<11-1)) << (c >> 11) }
 
 const (
-	bucketSize  = 8
-	fewestSlots = 64 * bucketSize
+	bucketSize  = 32
+	fewestSlots = 16 * bucketSize
+	chunkSize   = 1024 // pairs
 )
 
-// table finds pairs by their key, in buckets of eight. It grows to a size and then
+// table finds pairs by their key, in buckets of 32. It grows to a size and then
 // gives the place of whom it can miss most easily to a newcomer: of pairs without a
 // track the one with the fewest sessions, then the one that has been silent longest.
 // An attacker who invents pairs turns over pairs that were seen once. Until it has its
 // size nobody has to leave, so that what it holds does not depend on how it grew.
+//
+// The buckets say only where pairs are, in five bytes each: a table that grows as soon as one
+// bucket is full is mostly empty. Pairs lie in the order in which they came, so that
+// those of today are close together, and stay where they are.
 type table struct {
-	keys  []uint64 // 0: an empty slot
-	pairs []cold   // beside keys
-	n     int
-	most  int // slots
+	buckets []bucket
+	chunks  [][]pair
+	used    int      // places in chunks
+	free    []uint32 // of them
+	most    int      // slots
+}
+
+// bucket is where to look for the pairs of some keys.
+type bucket struct {
+	tags [bucketSize]uint8 // eight bits of each key; 0 is an empty slot
+	at   [bucketSize]uint32
+}
+
+// pair is a pair with its key, 0 for none.
+type pair struct {
+	key uint64
+	cold
 }
 
 func newTable(most int) *table {
@@ -89,53 +113,85 @@ func newTable(most int) *table {
 	for slots < most {
 		slots *= 2
 	}
-	return &table{keys: make([]uint64, fewestSlots), pairs: make([]cold, fewestSlots), most: slots}
+	return &table{buckets: make([]bucket, fewestSlots/bucketSize), most: slots}
 }
 
-// bucket returns the first slot of a key's bucket. The upper half of a key says who
-// owns it, so that the lower half chooses.
-func (t *table) bucket(key uint64) int {
+// pair returns what find or insert said where it is.
+func (t *table) pair(at int) *pair { return &t.chunks[uint(at)/chunkSize][uint(at)%chunkSize] }
+
+// len returns how many pairs there are.
+func (t *table) len() int { return t.used - len(t.free) }
+
+// place returns the bucket and the tag of a key. The upper half of a key says who owns
+// it, so that the lower half chooses.
+func (t *table) place(key uint64) (b *bucket, tag uint8) {
 	h := uint32(key) * 0x9e3779b1
-	return int(uint64(h) * uint64(len(t.keys)/bucketSize) >> 32 * bucketSize)
+	return &t.buckets[uint64(h)*uint64(len(t.buckets))>>32], max(uint8(h>>8), 1)
 }
 
-// find returns the slot of a key, or -1.
+// find returns where the pair of a key is, or -1.
 func (t *table) find(key uint64) int {
-	at := t.bucket(key)
-	for i, k := range t.keys[at : at+bucketSize : at+bucketSize] {
-		if k == key {
-			return at + i
+	const ones, tops = 0x0101010101010101, 0x8080808080808080
+	b, tag := t.place(key)
+	for w := 0; w < bucketSize; w += 8 {
+		// A byte that is the tag is 0 in x and has its top bit in m. So may others, above it.
+		x := binary.LittleEndian.Uint64(b.tags[w:]) ^ uint64(tag)*ones
+		for m := (x - ones) &^ x & tops; m != 0; m &= m - 1 {
+			slot := w + bits.TrailingZeros64(m)/8
+			if at := int(b.at[slot]); b.tags[slot] == tag && t.pair(at).key == key {
+				return at
+			}
 		}
 	}
 	return -1
 }
 
-// insert returns the slot for a new key, and the key that had to leave it, 0 for
-// none. It returns -1 if everybody in the bucket has a track.
-func (t *table) insert(key uint64) (slot int, left uint64) {
-	for {
-		at, worst := t.bucket(key), -1
-		for i := at; i < at+bucketSize; i++ {
-			if t.keys[i] == 0 {
-				t.keys[i] = key
-				t.n++
-				return i, 0
-			}
-			if t.pairs[i].track == 0 && (worst < 0 || t.pairs[i].worthLess(&t.pairs[worst])) {
-				worst = i
-			}
-		}
-		if len(t.keys) < t.most {
-			t.grow()
-			continue
-		}
-		if worst < 0 {
-			return -1, 0
-		}
-		left = t.keys[worst]
-		t.keys[worst], t.pairs[worst] = key, cold{}
-		return worst, left
+// insert returns where the pair of a new key is, and the key that had to leave it, 0
+// for none. It returns -1 if everybody in the bucket has a track.
+func (t *table) insert(key uint64) (at int, left uint64) {
+	b, tag := t.place(key)
+	slot := bytes.IndexByte(b.tags[:], 0)
+	for slot < 0 && len(t.buckets)*bucketSize < t.most {
+		t.grow()
+		b, tag = t.place(key)
+		slot = bytes.IndexByte(b.tags[:], 0)
 	}
+	if slot >= 0 {
+		b.at[slot] = t.take()
+	} else if slot = t.worst(b); slot < 0 {
+		return -1, 0
+	}
+	at = int(b.at[slot])
+	p := t.pair(at)
+	left = p.key
+	b.tags[slot], *p = tag, pair{key: key}
+	return at, left
+}
+
+// take returns a free place.
+func (t *table) take() uint32 {
+	if n := len(t.free); n > 0 {
+		at := t.free[n-1]
+		t.free = t.free[:n-1]
+		return at
+	}
+	if t.used == len(t.chunks)*chunkSize {
+		t.chunks = append(t.chunks, make([]pair, chunkSize))
+	}
+	t.used++
+	return uint32(t.used - 1)
+}
+
+// worst returns the slot of the pair of a full bucket that can be missed most easily; -1
+// if everybody in it has a track.
+func (t *table) worst(b *bucket) int {
+	worst := -1
+	for i := range b.at {
+		if p := t.pair(int(b.at[i])); p.track == 0 && (worst < 0 || p.worthLess(&t.pair(int(b.at[worst])).cold)) {
+			worst = i
+		}
+	}
+	return worst
 }
 
 func (c *cold) worthLess(than *cold) bool {
@@ -145,25 +201,27 @@ func (c *cold) worthLess(than *cold) bool {
 	return c.last() < than.last()
 }
 
-// grow doubles the table. Each bucket becomes two neighbours, which have room for
-// all of it.
+// grow doubles the buckets. Each becomes two, which have room for all of it.
 func (t *table) grow() {
-	old := *t
-	t.keys, t.pairs = make([]uint64, 2*len(old.keys)), make([]cold, 2*len(old.pairs))
-	for i, k := range old.keys {
-		if k == 0 {
-			continue
+	t.buckets = make([]bucket, 2*len(t.buckets))
+	for at := range t.used {
+		if key := t.pair(at).key; key != 0 {
+			b, tag := t.place(key)
+			slot := bytes.IndexByte(b.tags[:], 0)
+			b.tags[slot], b.at[slot] = tag, uint32(at)
 		}
-		at := t.bucket(k)
-		for t.keys[at] != 0 {
-			at++
-		}
-		t.keys[at], t.pairs[at] = k, old.pairs[i]
 	}
 }
 
-// remove empties a slot.
-func (t *table) remove(slot int) {
-	t.keys[slot], t.pairs[slot] = 0, cold{}
-	t.n--
+// remove forgets the pair at a place.
+func (t *table) remove(at int) {
+	p := t.pair(at)
+	b, _ := t.place(p.key)
+	for i := range b.at {
+		if b.tags[i] != 0 && int(b.at[i]) == at {
+			b.tags[i] = 0
+		}
+	}
+	*p = pair{}
+	t.free = append(t.free, uint32(at))
 }

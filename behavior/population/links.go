@@ -32,6 +32,10 @@ const (
 	saltClient   = 0x2545f4914f6cdd1d
 )
 
+// nameUse and domainUse are the keys in called of a name and of a domain.
+func nameUse(name uint64) uint64     { return keyed(name ^ saltName) }
+func domainUse(domain uint64) uint64 { return keyed(domain ^ saltDomain) }
+
 // sessionKey is the key of a connection as one sensor knows it.
 func sessionKey(ev *event.Event) uint64 {
 	h := Hash(ev.UID) ^ saltSession
@@ -68,12 +72,12 @@ func say(t *table[link], key, name uint64, at moment, life uint32) {
 
 // learn remembers the name of a record for its session and, unless it went to a
 // proxy, for the address.
-func (p *Population) learn(ev *event.Event, far, key uint64, at moment) {
-	if ev.UID != "" {
-		say(&p.sessions, sessionKey(ev), key, at, maxLife)
+func (p *Population) learn(v *sight, key uint64) {
+	if v.session != 0 {
+		say(&p.sessions, v.session, key, v.at, maxLife)
 	}
-	if !proxied(ev) {
-		say(&p.addresses, addressKey(ev.Orig.Hash, far), key, at, maxLife)
+	if !proxied(v.ev) {
+		say(&p.addresses, v.address, key, v.at, maxLife)
 	}
 }
 
@@ -85,30 +89,21 @@ func proxied(ev *event.Event) bool {
 }
 
 // learnAnswers remembers, for the host that asked, which addresses it was given for
-// the name.
-func (p *Population) learnAnswers(ev *event.Event, key uint64, at moment) (held bool) {
-	d := ev.DNS
-	for i, s := range d.Answers[:min(len(d.Answers), maxAnswers)] {
-		a, ok := parseAddr(s)
-		if !ok || a.IsUnspecified() || a.IsLoopback() {
-			continue
-		}
-		life := uint32(minLife)
-		if i < len(d.TTLs) {
-			life = min(max(d.TTLs[i], minLife), maxLife)
-		}
-		say(&p.addresses, addressKey(ev.Orig.Hash, event.HashAddr(a, 0, 0)), key, at, life)
-		held = true
+// the name. It reports whether there are any.
+func (p *Population) learnAnswers(v *sight, key uint64) (held bool) {
+	for _, a := range p.answers[v.from:v.to] {
+		say(&p.addresses, a.key, key, v.at, a.life)
 	}
-	return held
+	return v.from < v.to
 }
 
 // remembered returns the name that earlier records gave to the record's session, or
 // to the address for its originator.
-func (p *Population) remembered(ev *event.Event, far uint64, at moment) (*name, uint64, event.NameSource) {
-	if ev.UID != "" {
-		if l, r := p.sessions.find(sessionKey(ev)); l != nil {
-			key := l.name
+func (p *Population) remembered(v *sight) (*name, uint64, event.NameSource) {
+	at := v.at
+	if v.session != 0 {
+		if l, r := p.sessions.find(v.session); l != nil {
+			key, ev := l.name, v.ev
 			if ev.Kind == event.KindConn && ev.Flags&(event.FlagSnapshot|event.FlagUnidirectional) == 0 {
 				p.sessions.remove(r) // the connection is over
 			}
@@ -117,7 +112,7 @@ func (p *Population) remembered(ev *event.Event, far uint64, at moment) (*name, 
 			}
 		}
 	}
-	l, r := p.addresses.find(addressKey(ev.Orig.Hash, far))
+	l, r := p.addresses.find(v.address)
 	if l == nil || at.secs > l.until {
 		return nil, 0, event.NameNone
 	}

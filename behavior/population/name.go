@@ -88,11 +88,10 @@ func mix(h uint64) uint64 {
 	return h ^ h>>31
 }
 
-// intern returns the entry of a trimmed name, a new one if need be, and its key. A
-// name whose hash another one has gets the next of a chain of hashes, and none where
+// intern returns the entry of a trimmed name with its hash, a new one if need be, and
+// its key. A name whose hash another one has gets the next of a chain of hashes, and none where
 // each is taken.
-func (p *Population) intern(s string, at moment) (*name, uint64, ref) {
-	key := Hash(s)
+func (p *Population) intern(s string, key uint64, at moment) (*name, uint64, ref) {
 	for range chain {
 		n, r := p.names.find(key)
 		if n == nil {

@@ -53,6 +53,10 @@ type Population struct {
 	outbound  *uses // addresses, but for those that
 	inbound   *uses // came from outside and that nobody inside called
 	clients   *uses // of TLS, by their fingerprints
+
+	sights  [ahead]sight
+	answers []answer // of them
+	fetched uint64
 }
 
 // New returns a Population that knows nothing.
@@ -73,46 +77,38 @@ func New(c Config) *Population {
 // connections, TLS, QUIC, HTTP and DNS. The sequence must not be shared yet. For
 // entities that are known it does not allocate.
 func (p *Population) Prepare(s *event.Sequence) {
-	for _, ev := range s.Events {
-		switch ev.Kind {
-		case event.KindConn, event.KindTLS, event.KindHTTP, event.KindQUIC, event.KindDNS:
+	for evs := s.Events; len(evs) > 0; {
+		n := min(len(evs), ahead)
+		sights := p.look(evs[:n])
+		p.fetch(sights)
+		for i := range sights {
+			ev := sights[i].ev
 			k := s.KnownFor(ev)
-			p.observe(ev, k)
+			p.observe(&sights[i], k)
 			if ev.TLS != nil {
 				p.client(ev, k)
 			}
 		}
+		evs = evs[n:]
 	}
 }
 
 // observe fills in k, and remembers what the record says.
-func (p *Population) observe(ev *event.Event, k *event.Known) {
-	at := momentOf(ev.Time)
-	inbound := ev.Resp.Scope == event.ScopeLocal && ev.Orig.Scope != event.ScopeLocal
-	far, host := &ev.Resp, &ev.Orig
-	if inbound {
-		far, host = host, far
+func (p *Population) observe(v *sight, k *event.Known) {
+	if v.counts {
+		p.populate(v.ev, v.at)
 	}
-	counts := ev.Flags&(event.FlagJoined|event.FlagSnapshot|event.FlagUnidirectional) == 0
-	var id uint32
-	if host.Scope == event.ScopeLocal {
-		id = max(uint32(host.Hash), 1)
-	}
-	if counts {
-		p.populate(ev, at)
-	}
-	addr := farKey(ev, far)
-	k.Hosts, k.Names, k.Class = p.hosts.count(at.day), uint32(p.names.n), classOfPort(ev)
-	k.Addr = p.countAddr(addr, id, inbound, counts, at)
-	if inbound {
+	k.Hosts, k.Names, k.Class = p.hosts.count(v.at.day), uint32(p.names.n), classOfPort(v.ev)
+	k.Addr = p.countAddr(v)
+	if v.inbound {
 		return
 	}
-	p.name(ev, k, addr, at)
+	p.name(v, k)
 	switch {
 	case k.Source != event.NameNone:
-		p.countName(ev, k, id, counts, at)
+		p.countName(v, k)
 	case k.Class == event.ClassNone:
-		k.Class = classOfAddr(far.Addr)
+		k.Class = classOfAddr(v.ev.Resp.Addr)
 	}
 }
 
@@ -127,28 +123,20 @@ func (p *Population) populate(ev *event.Event, at moment) {
 	}
 }
 
-// farKey is the key of an address: one outside is the same in each VLAN.
-func farKey(ev *event.Event, far *event.Host) uint64 {
-	if far.Scope != event.ScopeLocal && ev.VLAN|ev.InnerVLAN != 0 {
-		return keyed(event.HashAddr(far.Addr, 0, 0))
-	}
-	return keyed(far.Hash)
-}
-
 // countAddr counts a record about the far end's address.
-func (p *Population) countAddr(key uint64, host uint32, inbound, counts bool, at moment) event.Use {
+func (p *Population) countAddr(v *sight) event.Use {
 	u := p.outbound
-	if inbound && !u.has(key) {
+	if v.inbound && !u.has(v.far) {
 		u = p.inbound
 	}
-	if !counts {
-		return withHost(u.look(key, at.day), host)
+	if !v.counts {
+		return withHost(u.look(v.far, v.at.day), v.host)
 	}
-	use := u.count(key, host, at)
+	use := u.count(v.far, v.host, v.at)
 	if use.First == 0 && u == p.outbound {
 		// The first time that somebody inside deals with it of his own accord.
-		if use.First = p.inbound.look(key, at.day).First; use.First != 0 {
-			u.since(key, use.First)
+		if use.First = p.inbound.look(v.far, v.at.day).First; use.First != 0 {
+			u.since(v.far, use.First)
 		}
 	}
 	return use
@@ -161,27 +149,27 @@ func withHost(u event.Use, host uint32) event.Use {
 }
 
 // name finds the name of the record, or what earlier ones said it is.
-func (p *Population) name(ev *event.Event, k *event.Known, far uint64, at moment) {
-	own, source := ownName(ev)
+func (p *Population) name(v *sight, k *event.Known) {
+	source := v.source
 	var n *name
 	var key uint64
-	if own != "" {
+	if v.own != "" {
 		var r ref
-		if n, key, r = p.intern(own, at); n == nil {
+		if n, key, r = p.intern(v.own, v.name, v.at); n == nil {
 			return
 		}
 		held := true
 		if source == event.NameQuery {
-			held = p.learnAnswers(ev, key, at)
+			held = p.learnAnswers(v, key)
 		} else {
-			p.learn(ev, far, key, at)
+			p.learn(v, key)
 		}
 		if held && !n.held {
 			n.held = true
 			p.names.touch(r)
 		}
-	} else if ev.Kind != event.KindDNS {
-		n, key, source = p.remembered(ev, far, at)
+	} else if v.ev.Kind != event.KindDNS {
+		n, key, source = p.remembered(v)
 	}
 	if n == nil {
 		return
@@ -194,44 +182,24 @@ func (p *Population) name(ev *event.Event, k *event.Known, far uint64, at moment
 	}
 }
 
-// ownName returns the name that the record itself says, trimmed, and how.
-func ownName(ev *event.Event) (string, event.NameSource) {
-	var s string
-	var source event.NameSource
-	switch {
-	case ev.Kind == event.KindTLS && ev.TLS != nil:
-		s, source = trimName(ev.TLS.ServerName), event.NameTLS
-	case ev.Kind == event.KindQUIC && ev.TLS != nil:
-		s, source = trimName(ev.TLS.ServerName), event.NameQUIC
-	case ev.Kind == event.KindHTTP && ev.HTTP != nil:
-		s, source = hostName(ev.HTTP.Host), event.NameHTTP
-	case ev.Kind == event.KindDNS && ev.DNS != nil:
-		return trimName(ev.DNS.Query), event.NameQuery
-	}
-	if s == "" || isAddr(s) {
-		return "", event.NameNone
-	}
-	return s, source
-}
-
 // countName counts a record about a name and its domain. Who only asks DNS for a
 // name uses the domain, not the name: nobody can fill the tables with questions for
 // random names below one domain. Of names that are their own domain without being
 // registered (single labels, .arpa) not even that is kept.
-func (p *Population) countName(ev *event.Event, k *event.Known, host uint32, counts bool, at moment) {
-	nameKey, domainKey := keyed(k.NameHash^saltName), keyed(k.DomainHash^saltDomain)
+func (p *Population) countName(v *sight, k *event.Known) {
+	nameKey, domainKey, day := nameUse(k.NameHash), domainUse(k.DomainHash), v.at.day
 	asked := k.Source == event.NameQuery
-	if !counts || asked {
-		k.OfName = p.called.look(nameKey, at.day)
+	if !v.counts || asked {
+		k.OfName = p.called.look(nameKey, day)
 	} else {
-		k.OfName = p.called.count(nameKey, host, at)
+		k.OfName = p.called.count(nameKey, v.host, v.at)
 	}
-	if !counts || asked && unregistered(k) {
-		k.OfDomain = p.called.look(domainKey, at.day)
+	if !v.counts || asked && unregistered(k) {
+		k.OfDomain = p.called.look(domainKey, day)
 	} else {
-		k.OfDomain = p.called.count(domainKey, host, at)
+		k.OfDomain = p.called.count(domainKey, v.host, v.at)
 	}
-	k.OfName, k.OfDomain = withHost(k.OfName, host), withHost(k.OfDomain, host)
+	k.OfName, k.OfDomain = withHost(k.OfName, v.host), withHost(k.OfDomain, v.host)
 }
 
 // unregistered reports whether a name is its own domain for want of a registered one.

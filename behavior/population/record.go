@@ -180,7 +180,7 @@ func (u *uses) readUse(r *state.Reader, key uint64) error {
 		}
 		return r.Err
 	case formInline:
-		w.n = uint32(r.Length(inlineSize))
+		w.n = uint16(r.Length(inlineSize))
 		for i := range int(w.n) {
 			w.hosts[i], w.days[i] = r.U32(), r.U16()
 			if i > 0 && w.hosts[i] <= w.hosts[i-1] {
@@ -200,8 +200,9 @@ func (u *uses) readUse(r *state.Reader, key uint64) error {
 		}
 		u.forget(key)
 		c.recount()
-		if w.crowd = u.crowds.take(); w.crowd != 0 {
-			u.crowds.slab[w.crowd] = c
+		if i := u.crowds.take(); i != 0 {
+			u.crowds.slab[i] = c
+			w.join(i, &c)
 		}
 	default:
 		return state.ErrRecord

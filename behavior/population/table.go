@@ -72,6 +72,9 @@ func (t *table[E]) find(key uint64) (*E, ref) {
 	return nil, 0
 }
 
+// near reads the line of the cache in which find looks for a key.
+func (t *table[E]) near(key uint64) uint64 { return t.sets[key>>t.shift].keys[0] }
+
 // touch marks an entry as changed.
 func (t *table[E]) touch(r ref) {
 	i := int(r) / ways

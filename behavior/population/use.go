@@ -65,15 +65,14 @@ func lightWorth(e *lightUse, now uint32) uint64 {
 // wideUse is something that several hosts use: up to six of them, or a crowd. It fills
 // a line of the cache.
 type wideUse struct {
-	first int64
-	// The hosts, each with the day of its last use. Beside a crowd, some of those
-	// that are in it since that day: they need not be added again.
-	hosts [inlineSize]uint32
-	days  [inlineSize]uint16
-	last  uint32
-	crowd uint32 // index; 0: none
-	n     uint32 // hosts inline; 0 beside a crowd
-	_     uint32
+	first  int64
+	hosts  [inlineSize]uint32
+	days   [inlineSize]uint16 // of each host's last use
+	n      uint16             // hosts inline; 0 beside a crowd
+	period uint16             // of the crowd, as it has it, with
+	size   uint32             // how many are in it
+	last   uint32
+	crowd  uint32 // index; 0: none
 }
 
 func wideWorth(e *wideUse, now uint32) uint64 {
@@ -102,6 +101,20 @@ func (u *uses) has(key uint64) bool {
 	}
 	e, _ := u.light.find(key)
 	return e != nil
+}
+
+// near reads where the entry of a key is looked for.
+func (u *uses) near(key uint64) uint64 { return u.wide.near(key) + u.light.near(key) }
+
+// read reads the entry of a key and what it needs to be used by a record's host.
+func (u *uses) read(key uint64, v *sight) uint64 {
+	if e, _ := u.wide.find(key); e != nil {
+		return uint64(e.first) + u.crowds.near(e.crowd, v.host, v.at.day/periodDays)
+	}
+	if e, _ := u.light.find(key); e != nil {
+		return uint64(e.first)
+	}
+	return 0
 }
 
 // look returns the use of a key without counting anything.
@@ -225,7 +238,8 @@ func (u *uses) addInline(e *wideUse, host uint32, day uint16) bool {
 				}
 			}
 			u.crowds.slab[c].add(host, day/periodDays)
-			e.crowd, e.n, e.hosts, e.days = c, 0, [inlineSize]uint32{}, [inlineSize]uint16{}
+			e.n, e.hosts, e.days = 0, [inlineSize]uint32{}, [inlineSize]uint16{}
+			e.join(c, &u.crowds.slab[c])
 			return true
 		}
 		at = oldest
@@ -236,18 +250,27 @@ func (u *uses) addInline(e *wideUse, host uint32, day uint16) bool {
 
 // addCrowd adds a host to the entry's crowd.
 func (u *uses) addCrowd(e *wideUse, host uint32, day uint16) bool {
-	i := host % inlineSize
-	if e.hosts[i] == host && e.days[i] == day {
+	period := day / periodDays
+	if u.crowds.added(e.crowd, host, period) {
 		return false
 	}
-	e.hosts[i], e.days[i] = host, day
-	return u.crowds.slab[e.crowd].add(host, day/periodDays)
+	c := &u.crowds.slab[e.crowd]
+	changed := c.add(host, period)
+	e.join(e.crowd, c)
+	return changed
 }
+
+// join takes over what the entry says of its crowd.
+func (e *wideUse) join(i uint32, c *crowd) { e.crowd, e.period, e.size = i, c.period, c.count }
 
 // hosts counts the hosts within the window.
 func (u *uses) hosts(e *wideUse, day uint16) (n uint32) {
-	if e.crowd != 0 {
-		return u.crowds.slab[e.crowd].size(day)
+	switch {
+	case e.crowd == 0:
+	case day/periodDays > e.period+1:
+		return 0
+	default:
+		return e.size
 	}
 	for _, d := range e.days[:e.n] {
 		if within(d, day) {
@@ -294,19 +317,51 @@ func (c *crowd) add(host uint32, period uint16) bool {
 
 func (c *crowd) recount() { c.count = uint32(math.Round(c.both.Count())) }
 
-// size returns how many hosts count on a day.
-func (c *crowd) size(day uint16) uint32 {
-	if day/periodDays > c.period+1 {
-		return 0
-	}
-	return c.count
-}
-
 // crowds is a slab of crowds. The first is never used.
 type crowds struct {
 	slab  []crowd
 	free  []uint32
 	limit int
+	// recent are some of those that are in a crowd since some period: they need not be
+	// added again. It has an entry for each hash of a host, crowd and period, or is nil.
+	recent []uint64
+}
+
+// recentBits is the logarithm of how many a crowds remembers: no more than what the
+// processor has near.
+const recentBits = 15
+
+// added reports whether a host is known to have been added to a crowd in a period, and
+// knows it from now on.
+func (c *crowds) added(i, host uint32, period uint16) bool {
+	if i > math.MaxUint16 {
+		return false
+	}
+	if c.recent == nil {
+		c.recent = make([]uint64, 1<<recentBits)
+	}
+	is, at := membership(i, host, period)
+	was := c.recent[at]
+	c.recent[at] = is
+	return was == is
+}
+
+// membership is the entry of recent for a host in a crowd, and its place.
+func membership(i, host uint32, period uint16) (is uint64, at int) {
+	is = uint64(host)<<32 | uint64(i)<<16 | uint64(period)
+	return is, int(is * 0x9e3779b97f4a7c15 >> (64 - recentBits))
+}
+
+// near reads what added asks for, and the crowd if it will be needed.
+func (c *crowds) near(i, host uint32, period uint16) uint64 {
+	if i == 0 || c.recent == nil {
+		return 0
+	}
+	is, at := membership(i, host, period)
+	if c.recent[at] == is {
+		return is
+	}
+	return uint64(c.slab[i].count)
 }
 
 // take returns an empty crowd, 0 if there are limit of them.
@@ -314,6 +369,7 @@ func (c *crowds) take() uint32 {
 	if n := len(c.free); n > 0 {
 		i := c.free[n-1]
 		c.free = c.free[:n-1]
+		clear(c.recent) // some may be about its last life
 		return i
 	}
 	if len(c.slab) > c.limit {

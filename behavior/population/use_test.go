@@ -100,12 +100,13 @@ func TestRecordsHaveOneOrder(t *testing.T) {
 func TestNamesGiveWay(t *testing.T) {
 	p := New(Config{Names: 256})
 	hold := func(s string, day float64) {
-		n, _, _ := p.intern(s, on(day))
+		n, _, _ := p.intern(s, Hash(s), on(day))
 		n.held = true
 	}
 	hold("held.example", 0)
 	for i := range 5000 {
-		p.intern(fmt.Sprintf("n%d.example", i), on(1))
+		name := fmt.Sprintf("n%d.example", i)
+		p.intern(name, Hash(name), on(1))
 	}
 	if n, _ := p.names.find(Hash("held.example")); n == nil {
 		t.Error("questions evict a name that an address has")
@@ -231,13 +232,13 @@ func TestHosts(t *testing.T) {
 // Two names with one hash have keys of their own.
 func TestCollision(t *testing.T) {
 	p := New(DefaultConfig())
-	a, key, _ := p.intern("a.example", on(0))
+	a, key, _ := p.intern("a.example", Hash("a.example"), on(0))
 	a.text = "b.example" // as if it had the hash
-	n, other, _ := p.intern("A.example", on(0))
+	n, other, _ := p.intern("A.example", Hash("A.example"), on(0))
 	if n == nil || other == key || n.text != "a.example" || !hashes(other, "a.example") {
 		t.Fatalf("the second name is %v under %#x, the first is under %#x", n, other, key)
 	}
-	if again, same, _ := p.intern("a.example", on(0)); again != n || same != other {
+	if again, same, _ := p.intern("a.example", Hash("a.example"), on(0)); again != n || same != other {
 		t.Error("it is not found again")
 	}
 }

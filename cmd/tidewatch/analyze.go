@@ -320,7 +320,7 @@ func (c *findings) sorted() []event.Finding {
 type census struct {
 	*behavior.Shard
 	i, n  int
-	last  uint64
+	last  [256]uint64         // hashes that were counted or are not ours, by their lowest byte
 	hosts map[uint64]struct{} // hashes of local addresses, at most censusSize
 }
 
@@ -334,11 +334,12 @@ func (c *census) Observe(ev *event.Event, dst []event.Observation) []event.Obser
 }
 
 func (c *census) count(h *event.Host) {
-	if h.Scope != event.ScopeLocal || h.Hash == c.last || behavior.Owner(h.Hash, c.n) != c.i {
+	last := &c.last[byte(h.Hash)]
+	if h.Scope != event.ScopeLocal || h.Hash == *last {
 		return
 	}
-	c.last = h.Hash
-	if len(c.hosts) < censusSize {
+	*last = h.Hash
+	if behavior.Owner(h.Hash, c.n) == c.i && len(c.hosts) < censusSize {
 		c.hosts[h.Hash] = struct{}{}
 	}
 }

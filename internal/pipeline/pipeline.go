@@ -46,6 +46,16 @@ type Shard interface {
 	Finish(dst []event.Observation) []event.Observation
 }
 
+// Expecter is a Shard that is told which events come next.
+type Expecter interface {
+	// Expect may read what it knows of the events' entities, so that it is near when
+	// they come. It changes nothing.
+	Expect(evs []*event.Event)
+}
+
+// expected is how many events an Expecter is told of at a time.
+const expected = 16
+
 // Cutter is a Shard whose state can be committed.
 type Cutter interface {
 	// Cut returns the records that changed since the last Cut.
@@ -235,7 +245,7 @@ func (p *Pipeline) newGraph() *graph {
 	if length == 0 {
 		length = 512
 	}
-	const ahead = 4 // sequences on their way to each shard
+	const ahead = 2 // sequences on their way to each shard
 	r := &graph{
 		Pipeline:  p,
 		filled:    make(chan filled, 1),
@@ -289,6 +299,7 @@ func (r *graph) read(ctx, work context.Context, i int, s Source) error {
 // shard applies sequences to the entities that s owns.
 func (r *graph) shard(ctx context.Context, s Shard, in <-chan item) {
 	var seen []event.Observation
+	expecter, _ := s.(Expecter)
 	for it := range in {
 		res := result{n: it.n, epoch: it.epoch}
 		seen = seen[:0]
@@ -299,7 +310,10 @@ func (r *graph) shard(ctx context.Context, s Shard, in <-chan item) {
 			seen = s.Finish(seen)
 		default:
 			seen = s.Advance(it.clock, seen)
-			for _, ev := range it.seq.Events {
+			for i, ev := range it.seq.Events {
+				if expecter != nil && i%expected == 0 {
+					expecter.Expect(it.seq.Events[i:min(i+expected, len(it.seq.Events))])
+				}
 				if ev.Flags&event.FlagJoined == 0 {
 					seen = s.Observe(ev, seen)
 				}

@@ -159,6 +159,17 @@ func (s *JSON) Enter() {
 	s.state = afterOpen
 }
 
+// Open is Enter for a caller who reads the first members himself: it returns the line
+// and where in it they begin. He may go on with Continue, or with Next as if he had read nothing.
+func (s *JSON) Open() (line []byte, at int) {
+	s.Enter()
+	return s.b, s.i
+}
+
+// Continue goes on in the container that was entered last, behind a member that ends at
+// i, before the comma or the bracket. The line up to there must be the beginning of a valid object.
+func (s *JSON) Continue(i int) { s.i, s.state = i, afterValue }
+
 // Skip goes behind the container at hand and returns its text with brackets; of a
 // scalar it returns Raw. The text is nil if it is not valid.
 func (s *JSON) Skip() []byte {

@@ -89,14 +89,18 @@ func (n *Names) find(key []byte) int {
 
 // Guide walks objects whose members have Names. Sensors write the members of their
 // records in nearly the same order each time, so it compares the line with the key
-// that followed the last time, and looks a key up only when that fails.
+// that followed the last time, then with the one that did before that, and looks a key
+// up only when that fails.
 //
 //	for k := g.Next(s, 0); k != scan.End; k = g.Next(s, k) {
 //		switch k {
 type Guide struct {
 	names *Names
-	after [maxNames]uint16 // by the number of a key, the number of the key that followed it
+	after [maxNames]followers // by the number of a key
 }
+
+// followers are the numbers of the last two keys that followed a key, the later first.
+type followers struct{ last, before uint16 }
 
 // NewGuide returns a guide that has not learnt anything.
 func NewGuide(n *Names) Guide { return Guide{names: n} }
@@ -130,14 +134,17 @@ func (g *Guide) key(s *JSON, prev uint) (id, value int) {
 	default:
 		return g.search(s, prev)
 	}
-	id = int(g.after[prev])
-	e := &g.names.list[id]
+	f := &g.after[prev]
+	e := &g.names.list[f.last]
 	if !e.at(b, i) {
-		return g.search(s, prev)
+		if e = &g.names.list[f.before]; !e.at(b, i) {
+			return g.search(s, prev)
+		}
+		f.last, f.before = f.before, f.last
 	}
 	end := i + len(e.text)
 	s.k0, s.k1 = i+1, end-2
-	return id, end
+	return int(f.last), end
 }
 
 // at reports whether the name stands at i.
@@ -153,13 +160,16 @@ func (e *name) at(b []byte, i int) bool {
 		(binary.LittleEndian.Uint64(t[16:])&e.masks[2]^e.words[2]) == 0
 }
 
-// search is key for a member that is not the one that followed prev before. Now it is.
+// search is key for a member that is none of those that followed prev before. Now it is.
 func (g *Guide) search(s *JSON, prev uint) (id, value int) {
 	if value = s.member(); value < 0 {
 		return 0, -1
 	}
 	if id = g.names.find(s.Key()); id < maxNames {
-		g.after[prev] = uint16(id)
+		f := &g.after[prev]
+		if f.last != uint16(id) { // it may have been there, behind white space
+			*f = followers{last: uint16(id), before: f.last}
+		}
 	}
 	return id, value
 }

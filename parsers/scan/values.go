@@ -254,12 +254,14 @@ func ISO(b []byte) (int64, bool) {
 	return unix*second + ns, true
 }
 
-// ISOCache reads times as ISO does and remembers the minute it has seen last: a log's
-// lines are close to each other. The zero ISOCache is ready; it is used by one
-// goroutine.
+// ISOCache reads times as ISO does and remembers the minutes it has seen last: a log's
+// lines, and what they speak of, are close to each other. The zero ISOCache is ready;
+// it is used by one goroutine.
 type ISOCache struct {
-	lo, hi uint64 // the first sixteen bytes, "2018-03-24T17:15"; 0 if it has seen none
-	minute int64  // Unix seconds
+	known [128]struct { // by the digits of the minute
+		lo, hi uint64 // the first sixteen bytes, "2018-03-24T17:15"; 0 in an empty entry
+		minute int64  // Unix seconds
+	}
 }
 
 // ISO is ISO with a memory, for times in UTC with six decimals, which end in Z or +0000.
@@ -274,14 +276,15 @@ func (c *ISOCache) ISO(b []byte) (int64, bool) {
 		return 0, false
 	}
 	sec := int64(d10)*10 + int64(d1)
-	if lo != c.lo || hi != c.hi || lo == 0 {
+	e := &c.known[b[14]&7<<4|b[15]&15]
+	if lo != e.lo || hi != e.hi || lo == 0 {
 		ns, ok := ISO(b)
 		if ok && ns >= 0 && ns < math.MaxInt64-60*second { // the minute's other seconds are in range too
-			c.lo, c.hi, c.minute = lo, hi, ns/second-sec
+			e.lo, e.hi, e.minute = lo, hi, ns/second-sec
 		}
 		return ns, ok
 	}
-	return (c.minute+sec)*second + int64(us)*1000, true
+	return (e.minute+sec)*second + int64(us)*1000, true
 }
 
 // isUTC reports whether b is one of the usual names of UTC's zone.

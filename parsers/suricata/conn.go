@@ -10,7 +10,7 @@ import (
 func (p *Parser) flow(half bool) {
 	s, ev, r := &p.s, p.ev, &p.r
 	c := p.b.Conn(ev)
-	for k := p.enter(inFlow); k != scan.End; k = p.next(inFlow, k) {
+	for k := p.next(inFlow, p.headFlow(c)); k != scan.End; k = p.next(inFlow, k) {
 		switch k {
 		case keyPktsToserver:
 			p.uint(&c.OrigPkts, event.ConnOrigPkts)

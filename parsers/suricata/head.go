@@ -99,6 +99,63 @@ func (p *Parser) headEnds(line []byte, from int) (at, key int) {
 	return at, key
 }
 
+// headFlow goes into a flow object and reads its first members as head does. It returns the
+// number of the last key that it acted on, 0 if there is none.
+func (p *Parser) headFlow(c *event.Conn) (key int) {
+	line, from := p.s.Open()
+	at := 0
+	if i := after(line, from, `"pkts_toserver":`); i > 0 {
+		if end := p.headUint(line, i, &c.OrigPkts, event.ConnOrigPkts); end > 0 {
+			at, key = end, keyPktsToserver
+		}
+	}
+	if at == 0 {
+		return scan.End
+	}
+	if i := after(line, at, `,"pkts_toclient":`); i > 0 {
+		if end := p.headUint(line, i, &c.RespPkts, event.ConnRespPkts); end > 0 {
+			at, key = end, keyPktsToclient
+		}
+	}
+	if i := after(line, at, `,"bytes_toserver":`); i > 0 {
+		if end := p.headUint(line, i, &c.OrigIPBytes, event.ConnOrigIPBytes); end > 0 {
+			at, key = end, keyBytesToserver
+		}
+	}
+	if i := after(line, at, `,"bytes_toclient":`); i > 0 {
+		if end := p.headUint(line, i, &c.RespIPBytes, event.ConnRespIPBytes); end > 0 {
+			at, key = end, keyBytesToclient
+		}
+	}
+	if i := after(line, at, `,"start":"`); i > 0 {
+		if end := p.headTime(line, i, &p.r.start); end > 0 {
+			at, key, p.r.hasStart = end, keyStart, true
+		}
+	}
+	if i := after(line, at, `,"end":"`); i > 0 {
+		if end := p.headTime(line, i, &p.r.end); end > 0 {
+			at, key, p.r.hasEnd = end, keyEnd, true
+		}
+	}
+	if i := after(line, at, `,"age":`); i > 0 {
+		if end := scan.PlainNumber(line, i); end > 0 {
+			at = end
+		}
+	}
+	if i := after(line, at, `,"state":"`); i > 0 {
+		if end := p.headText(line, i, &c.FlowState, event.ConnFlowState); end > 0 {
+			at, key = end, keyState
+		}
+	}
+	if i := after(line, at, `,"reason":"`); i > 0 {
+		if end := p.headText(line, i, &c.Reason, event.ConnReason); end > 0 {
+			at, key = end, keyReason
+		}
+	}
+	p.s.Continue(at)
+	return key
+}
+
 // after returns where text ends if it stands in line at i, else 0.
 func after(line []byte, i int, text string) int {
 	if len(line)-i < len(text) || string(line[i:i+len(text)]) != text {
@@ -121,6 +178,45 @@ func (p *Parser) headAddr(line []byte, i int, dst *netip.Addr, c event.Column) i
 	*dst = a
 	p.ev.Set.Add(c)
 	return end + 1
+}
+
+// headText is headAddr for a text.
+func (p *Parser) headText(line []byte, i int, dst *string, c event.Column) int {
+	end := scan.PlainString(line, i)
+	if end < 0 {
+		return -1
+	}
+	*dst = event.String(line[i:end])
+	p.ev.Set.Add(c)
+	return end + 1
+}
+
+// headTime is headAddr for a time as Suricata writes it.
+func (p *Parser) headTime(line []byte, i int, dst *int64) int {
+	if len(line)-i <= timeLen || line[i+timeLen] != '"' {
+		return -1
+	}
+	ns, ok := p.clock.ISO(line[i : i+timeLen])
+	if !ok {
+		return -1
+	}
+	*dst = ns
+	return i + timeLen + 1
+}
+
+// headUint is headAddr for a number.
+func (p *Parser) headUint(line []byte, i int, dst *uint64, c event.Column) int {
+	end := scan.PlainNumber(line, i)
+	if end < 0 {
+		return -1
+	}
+	v, ok := scan.Uint(line[i:end])
+	if !ok {
+		return -1
+	}
+	*dst = v
+	p.ev.Set.Add(c)
+	return end
 }
 
 // headPort is headAddr for a port.
