@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -213,7 +212,7 @@ func (c *compiler[T]) matches(n *ast.BinaryNode) compiled[T] {
 		c.fault(n.Right, "the pattern after matches is a text in quotes")
 		return compiled[T]{}
 	}
-	re, err := regexp.Compile(s.Value)
+	p, err := newPattern(s.Value)
 	if err != nil {
 		c.fault(s, "%s", strings.TrimPrefix(err.Error(), "error parsing regexp: "))
 		return compiled[T]{}
@@ -221,7 +220,7 @@ func (c *compiler[T]) matches(n *ast.BinaryNode) compiled[T] {
 	if !c.want(n.Left, l, Text, "matches") {
 		return compiled[T]{}
 	}
-	return ofTruth(func(v *T, e string) bool { return re.MatchString(l.text(v, e)) })
+	return ofTruth(func(v *T, e string) bool { return p.matches(l.text(v, e)) })
 }
 
 // builtin compiles the functions that the language has itself.
