@@ -154,10 +154,11 @@ func (l *loader) onRecords(at value, source string) condition.Condition[event.Ev
 // filter compiles a condition on records, and finds out which kinds it can hold for.
 func (l *loader) filter(rule *rule, at value, source string, names *namedFields, except []condition.Condition[event.Event]) watch.Filter {
 	c := l.onRecords(at, source)
-	f := watch.Filter{Kinds: uint32(allKinds), Text: source, Matches: c.Matches}
+	matches := allTerms(c)
+	f := watch.Filter{Kinds: uint32(allKinds), Text: source, Matches: matches}
 	if len(except) > 0 {
 		f.Matches = func(ev *event.Event) bool {
-			return c.Matches(ev) && !slices.ContainsFunc(except, func(e condition.Condition[event.Event]) bool { return e.Matches(ev) })
+			return matches(ev) && !slices.ContainsFunc(except, func(e condition.Condition[event.Event]) bool { return e.Matches(ev) })
 		}
 	}
 	for _, t := range c.Terms() {
@@ -171,10 +172,32 @@ func (l *loader) filter(rule *rule, at value, source string, names *namedFields,
 	return f
 }
 
+// allTerms returns a function that says whether a condition holds for a record of one
+// of the kinds of its Filter: terms that name the kind alone do then.
+func allTerms(c condition.Condition[event.Event]) func(ev *event.Event) bool {
+	rest := slices.DeleteFunc(slices.Clone(c.Terms()), func(t condition.Term[event.Event]) bool { return namesAlone(t, "record.kind") })
+	if len(c.Terms()) == 0 {
+		return c.Matches
+	}
+	return func(ev *event.Event) bool {
+		for i := range rest {
+			if !rest[i].Holds(ev) {
+				return false
+			}
+		}
+		return true
+	}
+}
+
+// namesAlone reports whether a term names one field and no other.
+func namesAlone(t condition.Term[event.Event], field string) bool {
+	return len(t.Fields) > 0 && !slices.ContainsFunc(t.Fields, func(s string) bool { return s != field })
+}
+
 // portsOfTerm returns the responder's ports for which a term holds that names nothing
 // else, if they are few; nil if the term says nothing of ports.
 func portsOfTerm(t condition.Term[event.Event]) (ports []uint16) {
-	if len(t.Fields) == 0 || slices.ContainsFunc(t.Fields, func(s string) bool { return s != "destination.port" }) {
+	if !namesAlone(t, "destination.port") {
 		return nil
 	}
 	ports = []uint16{}
@@ -204,7 +227,7 @@ func kindsOfTerm(t condition.Term[event.Event]) kinds {
 		same = same && (i == 0 || f.kinds == carry)
 		carry = f.kinds
 	}
-	if onlyKind := !slices.ContainsFunc(t.Fields, func(s string) bool { return s != "record.kind" }); onlyKind {
+	if namesAlone(t, "record.kind") {
 		for k := event.Kind(0); int(k) < event.NumKinds; k++ {
 			if t.Holds(&event.Event{Kind: k}) {
 				one |= 1 << k

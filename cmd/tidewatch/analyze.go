@@ -320,7 +320,7 @@ func (c *findings) sorted() []event.Finding {
 type census struct {
 	*behavior.Shard
 	i, n  int
-	last  [256]uint64         // hashes that were counted or are not ours, by their lowest byte
+	last  [1024]uint64        // hashes that were counted or are not ours, by their lowest bits
 	hosts map[uint64]struct{} // hashes of local addresses, at most censusSize
 }
 
@@ -334,7 +334,7 @@ func (c *census) Observe(ev *event.Event, dst []event.Observation) []event.Obser
 }
 
 func (c *census) count(h *event.Host) {
-	last := &c.last[byte(h.Hash)]
+	last := &c.last[h.Hash%uint64(len(c.last))]
 	if h.Scope != event.ScopeLocal || h.Hash == *last {
 		return
 	}
