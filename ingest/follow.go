@@ -96,6 +96,7 @@ type Follow struct {
 type feed struct {
 	key    string // of its position
 	rank   int
+	number uint64 // of its key: a later one is of a later file
 	tokens chan *parcel // that may be filled; nil for one that is to be made
 	// valueAt returns the position before event i of a parcel, or behind all of them.
 	valueAt func(p *parcel, i int) []byte
@@ -113,11 +114,17 @@ type feed struct {
 }
 
 func newFeed(key string, rank int, valueAt func(*parcel, int) []byte) *feed {
-	fd := &feed{key: key, rank: rank, tokens: make(chan *parcel, parcelsAhead), valueAt: valueAt}
+	number, _ := fileNumber(key)
+	fd := &feed{key: key, rank: rank, number: number, tokens: make(chan *parcel, parcelsAhead), valueAt: valueAt}
 	for range parcelsAhead {
 		fd.tokens <- nil
 	}
 	return fd
+}
+
+// before decides ties.
+func (fd *feed) before(o *feed) bool {
+	return fd.rank < o.rank || fd.rank == o.rank && fd.number < o.number
 }
 
 // parcel is a batch of one feed, or news of its position alone.
@@ -359,7 +366,7 @@ func (f *Follow) lowest() (top *feed, limit int64) {
 			return fd, math.MinInt64
 		}
 		k := p.keys[p.at]
-		if top == nil || k < best || k == best && fd.rank < top.rank {
+		if top == nil || k < best || k == best && fd.before(top) {
 			top, limit, best = fd, best, k
 		} else {
 			limit = min(limit, k)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"os"
 	"path/filepath"
@@ -25,6 +26,7 @@ type follower struct {
 	follow    *Follow
 	got       []string // uids
 	positions map[string][]byte
+	commits   []commit
 	clock     int64
 	cancel    context.CancelFunc
 	done      chan struct{}
@@ -33,10 +35,14 @@ type follower struct {
 // start follows inputs from the positions of before, which may be nil.
 func start(t testing.TB, before *follower, inputs ...Input) *follower {
 	t.Helper()
+	if records := time.Unix(1_700_100_000, 0); time.Now().Before(records) {
+		time.Sleep(time.Until(records)) // a record is never later than now
+	}
 	fr := &follower{t: t, positions: map[string][]byte{}, done: make(chan struct{})}
-	o := FollowOptions{}
+	o := FollowOptions{Log: slog.New(slog.NewTextHandler(t.Output(), nil))}
 	if before != nil {
 		fr.positions = maps.Clone(before.positions)
+		fr.got, fr.commits = before.got, before.commits
 		for _, k := range slices.Sorted(maps.Keys(before.positions)) {
 			o.Positions = append(o.Positions, event.Position{Key: k, Value: before.positions[k]})
 		}
@@ -72,6 +78,7 @@ func (fr *follower) run(ctx context.Context) {
 				fr.positions[p.Key] = p.Value
 			}
 		}
+		fr.commits = append(fr.commits, commit{len(fr.got), maps.Clone(fr.positions)})
 		s.Share(1)
 		s.Release()
 		if err != nil {

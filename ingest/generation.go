@@ -98,14 +98,18 @@ type generation struct {
 	noTail bool // a tailer could not follow it
 	packed bool // compressed: it is over, and read as a stream
 
-	fate    atomic.Int32
-	kick    chan struct{} // wakes the follower: the fate has changed
-	started bool          // the supervisor's
-	drained atomic.Bool   // read to its end after it was rotated away
-	over    atomic.Uint32 // an outcome
-	size    atomic.Int64
-	at      atomic.Int64 // offset behind what was sent
-	placed  atomic.Pointer[filePosition]
+	fate      atomic.Int32
+	kick      chan struct{} // wakes the follower: the fate has changed
+	started   bool          // the supervisor's, as turned
+	turned    bool
+	turn      chan struct{} // closed when the ones before are read
+	before    chan struct{} // closed when the one before is known to the store; may be nil
+	announced chan struct{} // closed when this one is
+	drained   atomic.Bool   // read to its end after it was rotated away
+	over      atomic.Uint32 // an outcome
+	size      atomic.Int64
+	at        atomic.Int64 // offset behind what was sent
+	placed    atomic.Pointer[filePosition]
 }
 
 // stat is what fstat says that changes with writing.
@@ -116,11 +120,10 @@ type stat struct {
 
 // follow follows the file until that is over. It closes the file.
 func (g *generation) follow(ctx context.Context) {
-	run := g.run
-	if g.packed {
-		run = g.unpack
+	out := stopped
+	if g.announce(ctx) {
+		out = g.run(ctx)
 	}
-	out := run(ctx)
 	g.drop()
 	if out != stopped {
 		g.end(ctx, out)
@@ -130,7 +133,32 @@ func (g *generation) follow(ctx context.Context) {
 	g.trail.input.wake()
 }
 
+// announce makes the file known to the store, after those before it in the trail, and
+// waits for its turn. A restart would take one that is older than a known one for read.
+func (g *generation) announce(ctx context.Context) bool {
+	if g.before != nil {
+		select {
+		case <-g.before:
+		case <-ctx.Done():
+			return false
+		}
+	}
+	if g.hand(ctx, false) != nil {
+		return false
+	}
+	close(g.announced)
+	select {
+	case <-g.turn:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
 func (g *generation) run(ctx context.Context) outcome {
+	if g.packed {
+		return g.unpack(ctx)
+	}
 	g.grown = time.Now()
 	g.seek()
 	if g.size.Load() > g.pos.Offset {
@@ -147,6 +175,9 @@ func (g *generation) run(ctx context.Context) outcome {
 			var out outcome
 			if out, err = g.atEdge(ctx); out != running {
 				return out
+			}
+			if ctx.Err() != nil {
+				return stopped
 			}
 		}
 		switch err {
@@ -540,11 +571,12 @@ func (g *generation) order(p *parcel, now int64) {
 
 // fileValueAt is the position before event i of a parcel.
 func fileValueAt(p *parcel, i int) []byte {
+	at := p.end
 	if i < p.n {
-		p.end.Offset, p.end.Line, p.end.Done = p.batch.Events[i].Offset, p.line[i], false
+		at.Offset, at.Line, at.Done = p.batch.Events[i].Offset, p.line[i], false
 	}
 	b := make([]byte, 0, 32+len(p.rest))
-	return append(p.end.appendMoving(b), p.rest...)
+	return append(at.appendMoving(b), p.rest...)
 }
 
 // drop gives back what was not sent: the position does not cover it.

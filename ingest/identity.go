@@ -30,27 +30,37 @@ func identify(f *os.File) (identity, os.FileInfo, error) {
 }
 
 const (
-	// headSize is how many bytes tell one log from another: a Zeek header's #open is
-	// among its first 150.
-	headSize = 1024
-	// headTells is how long a head must be, in bytes, to tell a log from another
-	// one by itself: a shorter one may be the part that all headers have in common.
+	// headSize is how many bytes tell one log from another: Zeek's header and the
+	// first record behind it.
+	headSize = 4096
+	// headTells is how long a head without a record must be, in bytes, to tell a log
+	// from others of its name: Zeek's #open is among its first 150.
 	headTells = 256
 )
 
 // fingerprint is the beginning of a file, as it is stored.
 type fingerprint struct {
-	n   int // bytes; a file that was shorter when it was seen has fewer than headSize
-	sum [16]byte
+	n      int // bytes; a file that was shorter when it was seen has fewer than headSize
+	sum    [16]byte
+	record bool // there is a record among them: no other log begins like that
 }
 
-// tells reports whether a file that has it can be no other log, but a copy.
-func (f fingerprint) tells() bool { return f.n >= headTells }
+// tells reports whether a file of the same name that begins like that is a copy.
+func (f fingerprint) tells() bool { return f.record || f.n >= headTells }
 
 func fingerprintOf(head []byte) (f fingerprint) {
-	f.n = len(head)
+	if f.n = len(head); f.n == 0 {
+		return f
+	}
 	sum := sha256.Sum256(head)
 	copy(f.sum[:], sum[:])
+	if blank(head) {
+		return f
+	}
+	for line := range bytes.Lines(head) {
+		whole := line[len(line)-1] == '\n' || f.n == headSize
+		f.record = f.record || whole && len(line) > 1 && line[0] != '#'
+	}
 	return f
 }
 

@@ -124,19 +124,30 @@ func (in *fileInput) continues(r *record, c candidate) *generation {
 	}
 	p := &r.pos
 	fits := err == nil && p.Head.fits(head) && (packed || info.Size() >= p.Offset) &&
-		(!packed && p.ID.same(id) || p.Head.tells() && !blank(head[:p.Head.n]))
+		(!packed && p.ID.same(id) && !in.isLater(r, id) || p.Head.tells() && !blank(head[:p.Head.n]))
 	if !fits {
 		file.Close()
 		return nil
 	}
 	if !packed {
-		return in.resume(r, file, id, info, c.path)
+		return in.resume(r, file, id, info, head, c.path)
 	}
 	g := in.generation(r.key, *p, file, info, c.path)
 	g.packed, g.id = true, id
 	g.after(r)
 	g.head.print = p.Head
 	return g
+}
+
+// isLater reports whether the file has been another one since r: it was cut off where
+// it is, and what it has is not r's.
+func (in *fileInput) isLater(r *record, id identity) bool {
+	for _, o := range in.known {
+		if o != r && o.pos.ID.dev == id.dev && o.pos.ID.same(id) {
+			return true
+		}
+	}
+	return in.open[id.fileKey] != nil
 }
 
 // unpackedHead returns the beginning of a file, unpacked if it is packed.
@@ -163,15 +174,20 @@ func unpackedHead(file *os.File) (head []byte, packed bool, err error) {
 
 // bridge puts files into a trail that came and went between its last two: it was
 // rotated twice while nobody looked. They are those of its rotated names that begin
-// later than the last one that is known.
+// later than the last one that is known; if that has no record, those that were
+// written since.
 func (in *fileInput) bridge(t *trail) {
 	before := in.newest(t)
-	if before == nil || before.First == 0 {
+	if before == nil {
 		return
 	}
 	var between []candidate
 	for _, c := range in.candidates(t.path) {
-		if c.mtime.Unix() < before.Updated-3600 {
+		slack := int64(3600)
+		if before.First == 0 {
+			slack = 1
+		}
+		if c.mtime.Unix() < before.Updated-slack {
 			break
 		}
 		if in.open[c.key] != nil || in.claims(c.path) || in.isKnown(t, c.path) {
@@ -224,9 +240,13 @@ func (in *fileInput) isKnown(t *trail, path string) bool {
 	if err != nil {
 		return true
 	}
-	known := func(f fingerprint) bool { return f.n > 0 && f.fits(head) && !blank(head[:f.n]) }
+	id, _, err := identify(file)
+	if err != nil {
+		return true
+	}
+	known := func(f fingerprint) bool { return f.tells() && f.fits(head) && !blank(head[:f.n]) }
 	for _, r := range in.known {
-		if known(r.pos.Head) {
+		if known(r.pos.Head) || r.pos.ID.dev == id.dev && r.pos.ID.same(id) && r.pos.Head.fits(head) {
 			return true
 		}
 	}
@@ -234,7 +254,7 @@ func (in *fileInput) isKnown(t *trail, path string) bool {
 		if p := g.place(); known(p.Head) {
 			return true
 		}
-		if h, err := readHead(g.file); err == nil && !g.packed && len(h) > 0 && bytes.HasPrefix(head, h) {
+		if h, err := readHead(g.file); err == nil && !g.packed && fingerprintOf(h).tells() && bytes.HasPrefix(head, h) {
 			return true
 		}
 	}

@@ -40,6 +40,9 @@ func descriptorPath(f *os.File) string {
 	return path
 }
 
+// openPath returns a path under which the open file f can be opened once more.
+func openPath(f *os.File) string { return fmt.Sprintf("/proc/self/fd/%d", f.Fd()) }
+
 // zfsMagic is what OpenZFS calls ZFS_SUPER_MAGIC.
 const zfsMagic = 0x2fc12fc1
 

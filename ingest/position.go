@@ -38,10 +38,7 @@ const fileKeyPrefix = "file/"
 
 // appendMoving and appendFixed append the two parts of a record, in this order.
 func (p *filePosition) appendMoving(dst []byte) []byte {
-	dst = append(dst, positionVersion, 0)
-	if p.Done {
-		dst[len(dst)-1] = 1
-	}
+	dst = append(dst, positionVersion, bit(p.Done))
 	dst = binary.AppendUvarint(dst, uint64(p.Offset))
 	dst = binary.AppendUvarint(dst, uint64(p.Line))
 	return binary.AppendVarint(dst, p.Updated)
@@ -54,9 +51,17 @@ func (p *filePosition) appendFixed(dst []byte) []byte {
 	dst = binary.AppendVarint(dst, p.ID.born)
 	dst = binary.AppendUvarint(dst, uint64(p.Head.n))
 	dst = append(dst, p.Head.sum[:]...)
+	dst = append(dst, bit(p.Head.record))
 	dst = binary.AppendVarint(dst, p.First)
 	dst = append(dst, byte(p.Format))
 	return appendText(dst, string(p.Header))
+}
+
+func bit(b bool) byte {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 func appendText(dst []byte, s string) []byte {
@@ -78,10 +83,12 @@ func parsePosition(b []byte) (p filePosition, err error) {
 	p.ID.born = d.int()
 	p.Head.n = int(d.uint(headSize))
 	copy(p.Head.sum[:], d.bytes(len(p.Head.sum)))
+	record := d.byte()
+	p.Head.record = record == 1
 	p.First = d.int()
 	p.Format = Format(d.byte())
 	p.Header = d.text(maxHeader)
-	if d.bad || len(d.b) > 0 || p.Format >= NumFormats {
+	if d.bad || record > 1 || len(d.b) > 0 || p.Format >= NumFormats {
 		return filePosition{}, errPosition
 	}
 	return p, nil

@@ -27,7 +27,7 @@ func init() { watch.POLL_DURATION = pollEvery } // of each file that is polled
 
 // tailPath returns the path that a tailer can follow the file by, or "".
 func (g *generation) tailPath() string {
-	if g.noTail || g.parser == nil || g.fate.Load() != present || g.sleepy() {
+	if g.noTail || g.lines.long || g.parser == nil || g.fate.Load() != present || g.sleepy() {
 		return ""
 	}
 	return descriptorPath(g.file)

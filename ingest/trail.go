@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -25,6 +26,9 @@ const (
 	// loseAfter is for how long the rest of a file that is gone is looked for: it may
 	// be on its way into an archive.
 	loseAfter = 10 * time.Minute
+	// forgetAfter is for how long a name that a pattern matched is looked at after its
+	// file is gone.
+	forgetAfter = 10 * time.Minute
 	// keepDone is how many files that are read to their end are remembered, beyond
 	// those that are still found under the input's path.
 	keepDone = 64
@@ -48,10 +52,12 @@ type fileInput struct {
 	open    map[fileKey]*generation
 	known   map[string]*record // not open: by key
 	pending []string           // positions to be forgotten
+	copies  map[fileKey]stat   // of others: as they were when they were looked at
 	cold    map[string]bool    // paths that were there at the start and could not be read
 	peeker  *peeker
 	globbed time.Time
 	paths   []string
+	found   []found
 
 	mu       sync.Mutex
 	problems map[string]time.Time
@@ -79,6 +85,7 @@ type trail struct {
 	rank  int
 	gens  []*generation
 	old   []*generation // read to their end once, watched for late writes
+	alive time.Time     // when there was such a file
 	gap   bool          // there may be files between the last two that nobody has seen
 
 	strange atomic.Bool
@@ -91,7 +98,7 @@ type trail struct {
 func newFileInput(f *Follow, in Input) *fileInput {
 	return &fileInput{
 		Input: in, follow: f, pattern: isPattern(in.Path), fresh: true, woken: make(chan struct{}, 1),
-		trails: map[string]*trail{}, open: map[fileKey]*generation{}, known: map[string]*record{}, cold: map[string]bool{},
+		trails: map[string]*trail{}, open: map[fileKey]*generation{}, known: map[string]*record{}, cold: map[string]bool{}, copies: map[fileKey]stat{},
 		problems: map[string]time.Time{}, peeker: newPeeker(minWindow),
 	}
 }
@@ -146,10 +153,12 @@ func (in *fileInput) scan(ctx context.Context, first bool) {
 		}
 	}
 	visited := map[string]bool{}
-	var found []*generation
 	for _, path := range in.paths {
-		if g := in.visit(path, first, visited); g != nil {
-			found = append(found, g)
+		in.visit(path, first, visited)
+	}
+	for path := range in.trails { // where another file of that name may come
+		if !slices.Contains(in.paths, path) {
+			in.visit(path, first, visited)
 		}
 	}
 	for path, t := range in.trails {
@@ -157,12 +166,23 @@ func (in *fileInput) scan(ctx context.Context, first bool) {
 			t.lose(gone, nil)
 		}
 	}
-	for _, g := range found {
-		in.adopt(g)
+	// Files that nobody knows come last: one may be a copy of another that is known.
+	slices.SortStableFunc(in.found, func(a, b found) int { return cmp.Compare(a.rank(in), b.rank(in)) })
+	for _, f := range in.found {
+		in.try(f, first)
 	}
+	in.found = in.found[:0]
 	if glob {
 		in.search()
 		in.prune(ctx)
+	}
+	if first {
+		for _, r := range in.known {
+			in.trail(r.pos.Path)
+		}
+		for _, t := range in.trails {
+			t.gap = true
+		}
 	}
 	for _, path := range slices.Sorted(maps.Keys(in.trails)) {
 		if t := in.trails[path]; t.gap {
@@ -173,7 +193,9 @@ func (in *fileInput) scan(ctx context.Context, first bool) {
 	for _, path := range slices.Sorted(maps.Keys(in.trails)) {
 		t := in.trails[path]
 		t.advance(ctx)
-		if in.pattern && !visited[path] && len(t.gens)+len(t.old) == 0 {
+		if visited[path] || len(t.gens)+len(t.old) > 0 {
+			t.alive = time.Now()
+		} else if in.pattern && time.Since(t.alive) >= forgetAfter {
 			delete(in.trails, path)
 		}
 		t.show()
@@ -197,51 +219,76 @@ func (in *fileInput) match() []string {
 	return paths
 }
 
-// visit looks at one path. It returns a generation for a file that is not followed.
-func (in *fileInput) visit(path string, first bool, visited map[string]bool) *generation {
+// found is a path that leads to a file that is not followed.
+type found struct {
+	path string
+	key  fileKey
+}
+
+// rank is lower for a file that may be a known one.
+func (f found) rank(in *fileInput) int {
+	for _, r := range in.known {
+		if r.pos.ID.ino == f.key.ino {
+			return 0
+		}
+	}
+	return 1
+}
+
+// visit looks at one path, and notes a file that is not followed.
+func (in *fileInput) visit(path string, first bool, visited map[string]bool) {
 	info, err := os.Stat(path)
 	if err == nil && !info.Mode().IsRegular() {
 		err = errors.New("not a regular file")
 	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil
+		return
 	case err != nil:
 		visited[path] = true // it may be the same file behind a folder that cannot be entered
 		in.cold[path] = in.cold[path] || first
 		in.problem(path, err)
-		return nil
+		return
 	}
 	visited[path] = true
+	k, now := keyOf(info), stat{info.Size(), info.ModTime().UnixNano()}
 	t := in.trails[path]
-	if g := in.open[keyOf(info)]; g != nil {
-		g.size.Store(info.Size())
+	if g := in.open[k]; g != nil {
+		g.size.Store(now.size)
 		if t != nil {
 			t.lose(replaced, g)
 		}
-		return nil
+		return
 	}
-	if r := in.closed(info); r != nil {
+	if r := in.closed(k); r != nil {
 		r.seen = true
-		if r.size == info.Size() && r.mtime == info.ModTime().UnixNano() {
+		if (stat{r.size, r.mtime}) == now {
 			if t != nil {
 				t.lose(replaced, nil)
 			}
-			return nil
+			return
 		}
 	}
-	g, err := in.take(path, first)
-	if err != nil {
-		in.cold[path] = in.cold[path] || first
-		in.problem(path, err)
-		return nil
+	if c, ok := in.copies[k]; !ok || c != now {
+		in.found = append(in.found, found{path, k})
 	}
-	return g
+}
+
+// try follows a file that was found, if it can be read and is not a copy.
+func (in *fileInput) try(f found, first bool) {
+	g, err := in.take(f.path, first)
+	if err != nil {
+		in.cold[f.path] = in.cold[f.path] || first
+		in.problem(f.path, err)
+		return
+	}
+	if g != nil {
+		in.adopt(g)
+	}
 }
 
 // closed returns the record of a file that was closed in this run.
-func (in *fileInput) closed(info os.FileInfo) *record {
-	k := keyOf(info)
+func (in *fileInput) closed(k fileKey) *record {
 	for _, r := range in.known {
 		if r.size >= 0 && r.pos.ID.fileKey == k {
 			return r
@@ -270,11 +317,19 @@ func (in *fileInput) take(path string, first bool) (*generation, error) {
 		file.Close()
 		return nil, err
 	}
-	if r := in.recall(id, head, path); r != nil {
+	if r := in.recall(id, info.Size(), head, path); r != nil {
 		delete(in.known, r.key)
-		return in.resume(r, file, id, info, path), nil
+		return in.resume(r, file, id, info, head, path), nil
 	}
-	pos := filePosition{Path: path, ID: id, Line: 1}
+	if in.isCopy(head) {
+		if len(in.copies) >= maxTrails {
+			clear(in.copies)
+		}
+		in.copies[id.fileKey] = stat{info.Size(), info.ModTime().UnixNano()}
+		file.Close()
+		return nil, nil
+	}
+	pos := filePosition{Path: path, ID: id, Line: 1, Head: fingerprintOf(head)}
 	if in.atEnd(path, id, info, first) {
 		if pos.Offset, err = lastBreak(file, info.Size()); err != nil {
 			file.Close()
@@ -284,7 +339,8 @@ func (in *fileInput) take(path string, first bool) (*generation, error) {
 	}
 	delete(in.cold, path)
 	g := in.generation(positionKey(in.follow.number.Add(1)), pos, file, info, path)
-	g.moved = true // it is known from now on
+	g.head.known, g.head.print = head, pos.Head // another one, when it is read, is not this file
+	g.moved = true                              // it is known from now on
 	return g, nil
 }
 
@@ -309,15 +365,15 @@ func (in *fileInput) atEnd(path string, id identity, info os.FileInfo, first boo
 
 // recall returns the record of a file, if it has one: by which file it is, or where
 // devices have other numbers than they had, by its name and its beginning.
-func (in *fileInput) recall(id identity, head []byte, path string) *record {
+func (in *fileInput) recall(id identity, size int64, head []byte, path string) *record {
 	var best *record
 	for _, r := range in.known {
 		p := &r.pos
-		if !p.Head.fits(head) {
+		if !p.Head.fits(head) || size < p.Offset {
 			continue
 		}
 		exact := p.ID.same(id) && (p.ID.dev == id.dev || p.Head.tells() && !blank(head[:p.Head.n]))
-		moved := p.Path == path && p.Head.tells() && !blank(head[:p.Head.n])
+		moved := (p.Path == path || !r.lost.IsZero()) && p.Head.tells() && !blank(head[:p.Head.n])
 		if (exact || moved) && (best == nil || p.Offset > best.pos.Offset) {
 			best = r
 		}
@@ -325,17 +381,48 @@ func (in *fileInput) recall(id identity, head []byte, path string) *record {
 	return best
 }
 
-// resume makes a generation of a record.
-func (in *fileInput) resume(r *record, file *os.File, id identity, info os.FileInfo, path string) *generation {
+// isCopy reports whether a file that a pattern matched begins as another one that is
+// known, record and all: it is a copy of that, and if the other one is cut off, its
+// rest. It is looked at again when it has grown.
+func (in *fileInput) isCopy(head []byte) bool {
+	if !in.pattern {
+		return false
+	}
+	if len(head) == 0 {
+		return true // for now: it may become one, and there is nothing to be read
+	}
+	for _, g := range in.open {
+		if p := g.place(); p.Head.record && p.Head.fits(head) {
+			return true
+		}
+	}
+	for _, r := range in.known {
+		if r.pos.Head.record && r.pos.Head.fits(head) {
+			return true
+		}
+	}
+	return false
+}
+
+// resume makes a generation of a record, of a file whose head fits.
+func (in *fileInput) resume(r *record, file *os.File, id identity, info os.FileInfo, head []byte, path string) *generation {
 	pos := r.pos
 	pos.ID, pos.Done = id, false
 	g := in.generation(r.key, pos, file, info, path)
 	g.after(r)
-	head, err := readHead(file)
-	if err == nil && pos.Head.fits(head) {
-		g.head.known, g.head.print = head[:pos.Head.n:pos.Head.n], pos.Head
-	}
+	g.head.known, g.head.print = head[:pos.Head.n:pos.Head.n], pos.Head
 	return g
+}
+
+// trail returns the trail of a path.
+func (in *fileInput) trail(path string) *trail {
+	t := in.trails[path]
+	if t == nil {
+		t = &trail{input: in, path: path, rank: int(in.follow.ranks.Add(1)), alive: time.Now()}
+		t.stats = SourceStats{Path: path, Type: TypeFile}
+		in.trails[path] = t
+	}
+	return t
 }
 
 // after makes the generation go on in the feed that the record had, so that their
@@ -347,13 +434,13 @@ func (g *generation) after(r *record) {
 }
 
 func (in *fileInput) generation(key string, pos filePosition, file *os.File, info os.FileInfo, path string) *generation {
-	g := &generation{path: path, file: file, id: pos.ID, pos: pos, kick: make(chan struct{}, 1)}
-	t := in.trails[pos.Path]
-	if t == nil {
-		t = &trail{input: in, path: pos.Path, rank: int(in.follow.ranks.Add(1))}
-		t.stats = SourceStats{Path: pos.Path, Type: TypeFile}
-		in.trails[pos.Path] = t
+	pos.Updated = max(pos.Updated, time.Now().Unix())
+	if first, ok := in.peeker.beginning(openPath(file)); ok && pos.First == 0 {
+		pos.First = first
 	}
+	g := &generation{path: path, file: file, id: pos.ID, pos: pos, kick: make(chan struct{}, 1),
+		turn: make(chan struct{}), announced: make(chan struct{})}
+	t := in.trail(pos.Path)
 	g.trail = t
 	g.feed = newFeed(key, t.rank, fileValueAt)
 	g.size.Store(info.Size())
@@ -426,17 +513,26 @@ func (t *trail) advance(ctx context.Context) {
 		t.old = append(t.old, t.gens[0])
 		t.gens = t.gens[1:]
 	}
-	if len(t.gens) == 0 || t.gens[0].started {
-		return
-	}
-	g := t.gens[0]
-	g.started = true
 	in := t.input
-	in.follow.active.Add(1)
-	in.follow.done.Go(func() {
-		defer in.follow.active.Add(-1)
-		g.follow(ctx)
-	})
+	for i, g := range t.gens {
+		if g.started {
+			continue
+		}
+		g.started = true
+		in.follow.log.Info("following log", "path", printable(g.path), "offset", g.pos.Offset)
+		if i > 0 {
+			g.before = t.gens[i-1].announced
+		}
+		in.follow.active.Add(1)
+		in.follow.done.Go(func() {
+			defer in.follow.active.Add(-1)
+			g.follow(ctx)
+		})
+	}
+	if len(t.gens) > 0 && !t.gens[0].turned {
+		t.gens[0].turned = true
+		close(t.gens[0].turn)
+	}
 }
 
 // reap takes generations that are over out of their trails.
@@ -469,6 +565,7 @@ func (in *fileInput) close(g *generation, out outcome) {
 	case truncated, broken:
 		r.size = -1 // it is no longer what the path leads to
 		in.globbed = time.Time{}
+		clear(in.copies)
 		r.lost, r.unread = time.Now(), max(g.size.Load()-r.pos.Offset, 0)
 		g.trail.truncation(out == truncated)
 		log.Info("log was cut off and written anew", "read", r.pos.Offset, "unread_at_least", r.unread)
