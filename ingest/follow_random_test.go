@@ -14,7 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-var seeds = flag.Int("seeds", 60, "how many random schedules TestFollowRandomly tries")
+var seeds = flag.Int("seeds", 10, "how many random schedules TestFollowRandomly tries")
 
 // writer is a sensor with a schedule of its own: it writes, in pieces, and its log is
 // rotated in every way that there is.
