@@ -68,6 +68,8 @@ type Follow struct {
 	log    *slog.Logger
 	ledger ledger
 	inputs []*fileInput
+	others []*stream
+	ended  chan struct{} // closed when all inputs have ended by themselves
 	number atomic.Uint64 // of the last file position's key
 	ranks  atomic.Int64
 
@@ -96,7 +98,7 @@ type Follow struct {
 type feed struct {
 	key    string // of its position
 	rank   int
-	number uint64 // of its key: a later one is of a later file
+	number uint64       // of its key: a later one is of a later file
 	tokens chan *parcel // that may be filled; nil for one that is to be made
 	// valueAt returns the position before event i of a parcel, or behind all of them.
 	valueAt func(p *parcel, i int) []byte
@@ -150,7 +152,7 @@ type parcel struct {
 // names what is wrong with an input, and positions that cannot be read: to leave
 // them out would be to read everything twice.
 func NewFollow(inputs []Input, o FollowOptions) (*Follow, error) {
-	f := &Follow{opts: o, log: o.Log, pool: make(event.Pool, maxBatches), ready: make(chan *parcel)}
+	f := &Follow{opts: o, log: o.Log, pool: make(event.Pool, maxBatches), ready: make(chan *parcel), ended: make(chan struct{})}
 	if f.log == nil {
 		f.log = slog.New(slog.DiscardHandler)
 	}
@@ -162,7 +164,19 @@ func NewFollow(inputs []Input, o FollowOptions) (*Follow, error) {
 			errs = append(errs, fmt.Errorf("input %d: %w", i+1, err))
 			continue
 		}
-		f.inputs = append(f.inputs, newFileInput(f, inputs[i]))
+		switch in := inputs[i]; in.Type {
+		case TypeUnixStream:
+			f.others = append(f.others, newStream(f, in, "", serveUnixStream))
+		case TypeUnixDatagram:
+			f.others = append(f.others, newStream(f, in, "", serveUnixDatagram))
+		case TypeStdin:
+			in.Path = Stdin
+			f.others = append(f.others, newStream(f, in, "", serveStdin))
+		case TypeRedisList, TypeRedisStream:
+			f.others = append(f.others, newRedis(f, in))
+		default:
+			f.inputs = append(f.inputs, newFileInput(f, in))
+		}
 	}
 	for _, p := range o.Positions {
 		errs = append(errs, f.restore(p))
@@ -175,6 +189,14 @@ func NewFollow(inputs []Input, o FollowOptions) (*Follow, error) {
 func (f *Follow) restore(p event.Position) error {
 	n, ok := fileNumber(p.Key)
 	if !ok {
+		for _, s := range f.others {
+			if s.feed.key == p.Key && s.restore != nil {
+				if len(p.Value) == 0 || p.Value[0] != entryVersion {
+					return fmt.Errorf("position %q: %w", p.Key, errPosition)
+				}
+				return s.restore(string(p.Value[1:]))
+			}
+		}
 		return nil
 	}
 	f.number.Store(max(f.number.Load(), n))
@@ -195,6 +217,23 @@ func (f *Follow) restore(p event.Position) error {
 func (f *Follow) Close() {
 	f.stop()
 	f.done.Wait()
+	for _, s := range f.others {
+		if s.close != nil {
+			_ = s.close()
+		}
+	}
+}
+
+// Committed tells inputs that keep what is not acknowledged which positions are
+// durable.
+func (f *Follow) Committed(ctx context.Context, changed []event.Position) {
+	for _, s := range f.others {
+		for _, p := range changed {
+			if s.committed != nil && p.Key == s.feed.key && len(p.Value) > 0 {
+				s.committed(ctx, p.Value[1:])
+			}
+		}
+	}
 }
 
 // begin starts the inputs, once.
@@ -204,12 +243,22 @@ func (f *Follow) begin() {
 		for _, in := range f.inputs {
 			f.done.Go(func() { in.run(f.ctx) })
 		}
+		var others sync.WaitGroup
+		for _, s := range f.others {
+			others.Go(func() { s.run(f.ctx) })
+		}
+		f.done.Go(func() {
+			others.Wait()
+			if len(f.inputs) == 0 {
+				close(f.ended)
+			}
+		})
 	})
 }
 
 // Fill waits for events and adds those that are there to s, and sets its Clock and
-// Positions. It returns ctx's error when that ends; the events in s count all the
-// same. A sequence may have positions alone.
+// Positions. It returns ctx's error when that ends, and io.EOF when standard input
+// was all there is and has ended; the events in s count all the same. A sequence may have positions alone.
 //
 // The batches that events lie in return to the pool when s is released. Fill may
 // wait for sequences that were filled before, never for s.
@@ -258,6 +307,8 @@ func (f *Follow) fill(ctx context.Context, s *event.Sequence) error {
 		case p := <-f.ready:
 			f.now = time.Now().UnixNano()
 			f.take(p)
+		case <-f.ended:
+			return io.EOF
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -304,7 +355,9 @@ func (f *Follow) settle(fd *feed) {
 			if p.forget {
 				fd.value = nil
 			}
-			f.touch(fd)
+			if fd.key != "" {
+				f.touch(fd)
+			}
 		}
 		if p.batch != nil {
 			p.batch.Release()
@@ -394,7 +447,9 @@ func (f *Follow) emit(s *event.Sequence, fd *feed, limit int64) {
 		f.clock = max(f.clock, p.keys[at-1])
 	}
 	s.Events, p.at = out, at
-	f.touch(fd)
+	if fd.key != "" {
+		f.touch(fd)
+	}
 	f.settle(fd)
 }
 

@@ -54,6 +54,9 @@ func (f *Follow) Sources() []SourceStats {
 			all = append(all, SourceStats{Path: in.Path, Type: TypeFile, State: StateWaiting})
 		}
 	}
+	for _, s := range f.others {
+		all = append(all, s.snapshot())
+	}
 	return all
 }
 

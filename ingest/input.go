@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 )
 
 // Values of Input.StartAt.
@@ -33,10 +35,29 @@ type Input struct {
 	// watched, while its successor is read: its writer may not have noticed yet. 0
 	// means 3 s for Zeek, which closes first, and a minute for others.
 	Linger time.Duration
+
+	// Redis is the server of a Redis input, whose connections and settings are used,
+	// but for its retries. RedisKey is the list or stream. Group is the consumer group
+	// of a stream: "tidewatch" if it is empty.
+	Redis    *redis.Client
+	RedisKey string
+	Group    string
+	// PushedRight says that new records are at the right end of the list: Suricata's
+	// mode rpush. Its default, lpush, puts them to the left.
+	PushedRight bool
 }
 
-// TypeFile is the Input.Type of log files.
-const TypeFile = "file"
+// Values of Input.Type.
+const (
+	TypeFile         = "file"
+	TypeUnixStream   = "unix_stream" // Path is a socket that we listen on
+	TypeUnixDatagram = "unix_dgram"
+	TypeStdin        = "stdin"
+	TypeRedisList    = "redis_list"
+	TypeRedisStream  = "redis_stream"
+)
+
+var inputTypes = []string{TypeFile, TypeUnixStream, TypeUnixDatagram, TypeStdin, TypeRedisList, TypeRedisStream}
 
 // Check says what is wrong with an input: all of it.
 func (in *Input) Check() error {
@@ -45,11 +66,23 @@ func (in *Input) Check() error {
 	switch in.Type {
 	case "", TypeFile:
 		in.checkFile(say)
+	case TypeUnixStream, TypeUnixDatagram:
+		if in.Path == "" || len(in.Path) > maxSocketPath {
+			say("path: of a socket, at most %d bytes", maxSocketPath)
+		}
+	case TypeStdin:
+	case TypeRedisList, TypeRedisStream:
+		if in.Redis == nil || in.RedisKey == "" {
+			say("a server and a key are needed for %q", in.Type)
+		}
 	default:
-		say("type: %q is not known: it is one of %q", in.Type, []string{TypeFile})
+		say("type: %q is not known: it is one of %q", in.Type, inputTypes)
 	}
 	return errors.Join(errs...)
 }
+
+// maxSocketPath is what fits into the kernel's address of a socket.
+const maxSocketPath = 107
 
 func (in *Input) checkFile(say func(string, ...any)) {
 	switch _, err := filepath.Match(in.Path, ""); {

@@ -36,6 +36,13 @@ type Source interface {
 	Fill(ctx context.Context, s *event.Sequence) error
 }
 
+// Acknowledger is a Source that has to tell where it reads from what need not be kept
+// any more. It is told the positions that each commit has changed, those of other
+// sources too. It does not block for long: the next epoch waits.
+type Acknowledger interface {
+	Committed(ctx context.Context, changed []event.Position)
+}
+
 // Shard owns a part of the entities. It is called by one goroutine at a time.
 type Shard interface {
 	// Advance tells the shard how far the data's own clock is.
@@ -360,8 +367,14 @@ func (r *graph) export(ctx context.Context) error {
 func (r *graph) commit(ctx context.Context) error {
 	for c := range r.commits {
 		start := time.Now()
+		positions := r.acknowledged(c) // the store may keep c
 		if err := r.Store.Commit(ctx, c); err != nil {
 			return err
+		}
+		for _, s := range r.Sources {
+			if a, ok := s.(Acknowledger); ok {
+				a.Committed(ctx, positions)
+			}
 		}
 		took := time.Since(start)
 		r.counters.committing.Add(int64(took))
@@ -369,6 +382,19 @@ func (r *graph) commit(ctx context.Context) error {
 		r.counters.epoch.Store(c.Epoch)
 		r.counters.epochs.Add(1)
 		r.committed <- took // has room: one epoch at a time
+	}
+	return nil
+}
+
+// acknowledged returns the positions of a checkpoint, if a source wants to know them.
+func (r *graph) acknowledged(c *state.Checkpoint) (ps []event.Position) {
+	for _, s := range r.Sources {
+		if _, ok := s.(Acknowledger); ok {
+			for _, rec := range c.Changed[state.Positions] {
+				ps = append(ps, event.Position{Key: string(rec.Key), Value: rec.Value})
+			}
+			return ps
+		}
 	}
 	return nil
 }
