@@ -157,7 +157,7 @@ func TestSocketInUse(t *testing.T) {
 }
 
 func TestRedis(t *testing.T) {
-	addr := servers.SharedRedis(t).Addr
+	addr := servers.StartRedis(t).Addr
 	f := func(kind string, push func(c *redis.Client, key, line string) error, left func(c *redis.Client, key string) int64) {
 		t.Run(kind, func(t *testing.T) {
 			client := redis.NewClient(&redis.Options{Addr: addr})
