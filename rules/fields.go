@@ -173,6 +173,13 @@ var detectors = map[string]map[string]field{
 		"types":    {kind: list},    // of queries, such as TXT
 		"examples": {kind: list},    // names
 	},
+	"risk": {
+		"score":    {kind: number}, // the sum of what was found on the host, each with its age
+		"findings": {kind: number},
+		"rules":    {kind: number}, // that found something
+		"tactics":  {kind: number}, // of ATT&CK, that these speak of
+		"rule_ids": {kind: list},
+	},
 	"event": {
 		"kind": {kind: text}, // of the record
 	},

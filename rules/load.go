@@ -61,6 +61,9 @@ type Set struct {
 	written  map[string]uint64 // digests of what files say of each rule
 	zones    uint64            // and of zones
 	disabled []Description
+
+	judgesRisk bool
+	halfLife   time.Duration // of a finding's part in a host's risk
 }
 
 // Config returns the settings of the detectors: the defaults with what the rules
@@ -89,7 +92,7 @@ type rule struct {
 // all that has to be written. The error lists everything that is wrong in all
 // files: it is a join of *strict.Problem.
 func Load(files ...fs.FS) (*Set, error) {
-	l := loader{set: &Set{config: behavior.DefaultConfig(), written: map[string]uint64{}}, rules: map[string][]layer{}, zones: condition.Zones{}, settings: map[string]value{}}
+	l := loader{set: &Set{halfLife: defaultHalfLife, config: behavior.DefaultConfig(), written: map[string]uint64{}}, rules: map[string][]layer{}, zones: condition.Zones{}, settings: map[string]value{}}
 	for _, fsys := range files {
 		l.loadAll(fsys)
 	}
@@ -108,7 +111,7 @@ func Load(files ...fs.FS) (*Set, error) {
 func (s *Set) unused() map[string]bool {
 	off := map[string]bool{}
 	for _, name := range detectorNames() {
-		if _, watched := watchKinds[name]; watched {
+		if _, watched := watchKinds[name]; watched || name == "risk" {
 			continue // they are there with the first of their rules
 		}
 		if !slices.ContainsFunc(s.rules, func(r *rule) bool { return r.detector == name }) {
@@ -247,7 +250,11 @@ func (l *loader) compile(id string) {
 		l.conditions(rule, r)
 		readSuppress(rule, r)
 		checkTemplate(rule, r)
-		l.readSettings(rule.detector, r)
+		if rule.detector == "risk" {
+			l.readRiskSettings(r)
+		} else {
+			l.readSettings(rule.detector, r)
+		}
 	}
 	r.done()
 	l.set.rules = append(l.set.rules, rule)

@@ -28,10 +28,12 @@ const (
 // used by one goroutine, with the findings in their one order; what it says
 // depends on nothing else.
 type Suppression struct {
+	set     *Set
 	rules   map[string]*rule
 	size    int
 	said    map[memoryKey]int64 // until when, in Unix nanoseconds
 	fates   map[memoryKey]fate  // of open episodes
+	risks   map[memoryKey]*hostRisk
 	changed map[memoryKey]struct{}
 }
 
@@ -53,7 +55,7 @@ type fate struct {
 // NewSuppression returns a Suppression for the rules of set, with nothing said yet.
 func NewSuppression(set *Set) *Suppression {
 	s := &Suppression{
-		rules: map[string]*rule{}, size: suppressionSize,
+		set: set, rules: map[string]*rule{}, size: suppressionSize, risks: map[memoryKey]*hostRisk{},
 		said: map[memoryKey]int64{}, fates: map[memoryKey]fate{}, changed: map[memoryKey]struct{}{},
 	}
 	for _, r := range set.rules {
@@ -137,6 +139,8 @@ func (s *Suppression) Cut() []behavior.Record {
 		r := behavior.Record{Key: slices.Clone(k[:])}
 		if until, ok := s.said[k]; ok {
 			r.Value = binary.LittleEndian.AppendUint64([]byte{recordVersion}, uint64(until))
+		} else if h, ok := s.risks[k]; ok {
+			r.Value = h.bytes()
 		} else if e, ok := s.fates[k]; ok {
 			r.Value = binary.LittleEndian.AppendUint64([]byte{recordVersion}, uint64(e.until))
 			r.Value = append(r.Value, 0)
@@ -154,14 +158,22 @@ func (s *Suppression) Cut() []behavior.Record {
 // Restore takes back a record that Cut returned. Records of one key come in the
 // order in which they were cut.
 func (s *Suppression) Restore(r behavior.Record) error {
-	if len(r.Key) != len(memoryKey{}) || !strings.ContainsRune("we", rune(r.Key[0])) {
+	if len(r.Key) != len(memoryKey{}) || !strings.ContainsRune("wer", rune(r.Key[0])) {
 		return fmt.Errorf("rules: a suppression record with a key of %d bytes", len(r.Key))
 	}
 	k := memoryKey(r.Key)
 	if len(r.Value) == 0 {
 		delete(s.said, k)
 		delete(s.fates, k)
+		delete(s.risks, k)
 		return nil
+	}
+	if k[0] == riskMemory {
+		h, err := readRisk(r.Value)
+		if err == nil {
+			s.risks[k] = h
+		}
+		return err
 	}
 	size := 9
 	if k[0] == fateMemory {

@@ -82,15 +82,20 @@ func (d *deliver) complete(ctx context.Context, p *part) error {
 	slices.SortStableFunc(p.found, func(a, b event.Finding) int {
 		return cmp.Or(cmp.Compare(a.Time, b.Time), cmp.Compare(a.Rule.ID, b.Rule.ID), cmp.Compare(a.ID, b.ID))
 	})
-	before := len(d.pending)
+	before, suppressed := len(d.pending), 0
 	for i := range p.found {
-		if d.Suppression == nil || d.Suppression.Admit(&p.found[i]) {
+		switch {
+		case d.Suppression == nil:
 			d.pending = append(d.pending, p.found[i])
+		case d.Suppression.Admit(&p.found[i]):
+			d.pending = append(d.pending, p.found[i])
+			d.pending = d.Suppression.Correlate(&p.found[i], d.pending)
+		default:
+			suppressed++
 		}
 	}
-	admitted := len(d.pending) - before
-	d.counters.findings.Add(uint64(admitted))
-	d.counters.suppressed.Add(uint64(len(p.found) - admitted))
+	d.counters.findings.Add(uint64(len(d.pending) - before))
+	d.counters.suppressed.Add(uint64(suppressed))
 	d.counters.undelivered.Store(int64(len(d.pending)))
 	if p.epoch == nil {
 		return nil

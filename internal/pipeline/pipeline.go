@@ -87,6 +87,9 @@ type Judge interface {
 // one goroutine, with the findings in their one order.
 type Suppressor interface {
 	Admit(f *event.Finding) bool
+	// Correlate appends the findings that this one and those before it make together,
+	// and that are to be said.
+	Correlate(f *event.Finding, dst []event.Finding) []event.Finding
 	// Cut returns the records that changed since the last Cut.
 	Cut() []behavior.Record
 }

@@ -174,6 +174,8 @@ func (q *quota) Admit(f *event.Finding) bool {
 	return q.said[a] <= sayings
 }
 
+func (q *quota) Correlate(_ *event.Finding, dst []event.Finding) []event.Finding { return dst }
+
 func (q *quota) Cut() (rs []behavior.Record) {
 	for a := range q.changed {
 		rs = append(rs, behavior.Record{Key: a.AsSlice(), Value: []byte{q.said[a]}})
