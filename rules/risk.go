@@ -40,9 +40,10 @@ type riskPart struct {
 
 // Correlate adds a finding to the risk of the own host that it is about, and appends
 // what the rules for risk make of it. It is called with the findings that were
-// admitted, in their one order.
+// admitted, in their one order. Those of high severity need no others to be looked at,
+// and do not count.
 func (s *Suppression) Correlate(f *event.Finding, dst []event.Finding) []event.Finding {
-	if s.set == nil || !s.set.judgesRisk || f.Detector == "risk" {
+	if s.set == nil || !s.set.judgesRisk || f.Detector == "risk" || f.Rule.Severity >= event.SeverityHigh {
 		return dst
 	}
 	host := f.Source
