@@ -97,7 +97,7 @@ func runSidecar(ctx context.Context, t terminal, path string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.store.Close()) }()
-	if s.outputs, err = openOutputs(cfg, s.log); err != nil {
+	if s.outputs, err = openOutputs(ctx, cfg, s.log); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.outputs.Close()) }()
@@ -273,6 +273,9 @@ func (s *sidecar) generation(ctx context.Context) error {
 	defer in.Close()
 	p := e.pipeline()
 	p.Sources, p.Sink, p.Store = []pipeline.Source{s.status.tap(in)}, s.outputs, s.store
+	if x := s.outputs.exporter(); x != nil { // a nil *elastic.Exporter is no nil Exporter
+		p.Export = x
+	}
 	p.Epoch, p.Interval, p.Grace = saved.epoch, s.cfg.General.Epoch, s.cfg.General.Grace
 	s.status.begin(e, p, in)
 	defer s.status.end()
@@ -314,6 +317,16 @@ func (f *fanout) Write(ctx context.Context, fs []event.Finding) error {
 	return nil
 }
 
+// exporter returns a new exporter of records, or nil if no output takes records.
+func (f *fanout) exporter() *elastic.Exporter {
+	for _, s := range f.servers {
+		if x := s.NewExporter(); x != nil {
+			return x
+		}
+	}
+	return nil
+}
+
 // Reopen opens files again.
 func (f *fanout) Reopen() {
 	for _, r := range f.reopen {
@@ -331,7 +344,7 @@ func (f *fanout) Close() error {
 }
 
 // openOutputs opens what the configuration names.
-func openOutputs(cfg *configs.Config, log *slog.Logger) (*fanout, error) {
+func openOutputs(ctx context.Context, cfg *configs.Config, log *slog.Logger) (*fanout, error) {
 	f := &fanout{counted: newFindingCounts()}
 	switch path := cfg.Output.NDJSON.Path; path {
 	case "":
@@ -350,6 +363,12 @@ func openOutputs(cfg *configs.Config, log *slog.Logger) (*fanout, error) {
 			return nil, errors.Join(fmt.Errorf("[output.elasticsearch] %w", err), f.Close())
 		}
 		f.sinks, f.close = append(f.sinks, out), append(f.close, out.Close)
+		switch err := out.Check(ctx); {
+		case errors.Is(err, elastic.ErrForeign):
+			return nil, errors.Join(fmt.Errorf("[output.elasticsearch] %w", err), f.Close())
+		case err != nil: // it may come up while we run
+			log.Warn("the server does not take documents yet", "output", e.Flavor, "reason", err)
+		}
 		f.servers = append(f.servers, server{e.Flavor, out})
 	}
 	return f, nil

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -289,7 +290,7 @@ func goesOn(t *testing.T, s *site) {
 	}
 }
 
-// Findings reach Elasticsearch too, each once, and the status shows it.
+// Findings and records reach Elasticsearch too, each once, and the status shows it.
 func TestRunDeliversToElasticsearch(t *testing.T) {
 	t.Parallel()
 	es := servers.Elasticsearch(t)
@@ -301,20 +302,23 @@ func TestRunDeliversToElasticsearch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.write(s.config, string(b)+fmt.Sprintf("[output.elasticsearch]\naddresses = [%q]\nnamespace = \"run\"\ndead_letter = %q\n", es.URL, s.findings+".dead"))
+	s.write(s.config, string(b)+fmt.Sprintf("[output.elasticsearch]\naddresses = [%q]\nnamespace = \"run\"\nrecords = [\"conn\"]\ndead_letter = %q\n", es.URL, s.findings+".dead"))
 	p := s.start()
 	s.scan(1, 40)
 	s.scan(2, 40)
 	p.records(80)
 	want := s.found(s.findings)
 	p.untilStatus("Elasticsearch has all", func(st *monitor.Status) bool {
-		return len(st.Outputs) == 1 && st.Outputs[0].Documents == uint64(len(want))
+		return len(st.Outputs) == 1 && st.Outputs[0].Documents == uint64(len(want)+80)
 	})
 	if status := p.stop(syscall.SIGTERM); status != 0 || len(want) < 2 {
 		t.Fatalf("exit status %d, %d findings\n%s", status, len(want), s.says())
 	}
-	if code, b, err := es.Do(t.Context(), "POST", "/logs-tidewatch.finding-run/_refresh", ""); code != 200 || err != nil {
+	if code, b, err := es.Do(t.Context(), "POST", "/logs-tidewatch.*-run/_refresh", ""); code != 200 || err != nil {
 		t.Fatalf("%d %v %s", code, err, b)
+	}
+	if _, b, err := es.Do(t.Context(), "GET", "/logs-tidewatch.conn-run/_count", ""); err != nil || !strings.Contains(string(b), `"count":80`) {
+		t.Errorf("records: %v %s", err, b)
 	}
 	_, b, err = es.Do(t.Context(), "GET", "/logs-tidewatch.finding-run/_search?size=100&_source=event.id", "")
 	if err != nil {
@@ -338,6 +342,24 @@ func TestRunDeliversToElasticsearch(t *testing.T) {
 	slices.Sort(want)
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("(-file +Elasticsearch):\n%s", d)
+	}
+}
+
+// A server that is something else is refused before anything is read.
+func TestRunRefusesForeignServer(t *testing.T) {
+	t.Parallel()
+	foreign := httptest.NewServer(http.NotFoundHandler())
+	defer foreign.Close()
+	s := newSite(t)
+	b, err := os.ReadFile(s.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.write(s.config, string(b)+fmt.Sprintf("[output.elasticsearch]\naddresses = [%q]\ndead_letter = %q\n", foreign.URL, s.findings+".dead"))
+	c := command("run", "-c", s.config)
+	says, err := c.CombinedOutput()
+	if err == nil || c.ProcessState.ExitCode() != exitError || !strings.Contains(string(says), "is not Elasticsearch") {
+		t.Errorf("%v: %s", err, says)
 	}
 }
 
