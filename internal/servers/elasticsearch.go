@@ -213,7 +213,7 @@ func startElasticsearch(secure bool, java string, settings []string) (*Search, e
 	s := &Search{URL: fmt.Sprintf("%s://127.0.0.1:%d", scheme, ports[0])}
 	program := func(name string, args ...string) *exec.Cmd {
 		cmd := exec.Command(filepath.Join(home, "bin", name), args...)
-		cmd.Env = append(os.Environ(), "ES_JAVA_HOME="+javaHome(), "ES_PATH_CONF="+config, "ES_JAVA_OPTS=-Xms512m -Xmx512m "+java, "CLI_JAVA_OPTS="+quick, "HOME="+dir)
+		cmd.Env = append(os.Environ(), "ES_JAVA_HOME="+javaHome(), "ES_PATH_CONF="+config, "ES_JAVA_OPTS=-Xms512m -Xmx512m "+java, "CLI_JAVA_OPTS="+quick, "HOME="+dir, "ES_TMPDIR="+filepath.Join(dir, "tmp"))
 		cmd.Dir = dir
 		if os.Getuid() == 0 {
 			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
@@ -224,6 +224,9 @@ func startElasticsearch(secure bool, java string, settings []string) (*Search, e
 		Log:     filepath.Join(dir, "printed.log"),
 		command: func() *exec.Cmd { return program("elasticsearch", args...) },
 		ready:   s.healthy,
+	}
+	if err := os.Mkdir(filepath.Join(dir, "tmp"), 0o755); err != nil {
+		return nil, err
 	}
 	if err := giveAway(dir); err != nil {
 		return nil, err
