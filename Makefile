@@ -56,6 +56,14 @@ race:
 poison:
 	$(GO) test -tags poison ./event/... ./ingest/... ./parsers/... ./behavior/... ./internal/pipeline/... ./cmd/...
 
+# Suricata 7 for the tests of package ingest: bookworm itself has version 6.
+.PHONY: suricata
+deps: suricata
+suricata:
+	@command -v suricata >/dev/null || { echo "installing Suricata"; \
+	  echo "deb http://deb.debian.org/debian bookworm-backports main" > /etc/apt/sources.list.d/tidewatch-backports.list; \
+	  apt-get update -q && apt-get install -qy --no-install-recommends -t bookworm-backports suricata; }
+
 # The README's first command.
 example:
 	$(GO) run ./cmd/tidewatch analyze examples/day
