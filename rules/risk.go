@@ -155,6 +155,47 @@ func (h *hostRisk) bytes() []byte {
 	return w.B
 }
 
+// isRisk reports whether a record is of a host's risk.
+func isRisk(r state.Record) bool { return len(r.Key) == len(memoryKey{}) && r.Key[0] == riskMemory }
+
+// mergeRisk returns what two sensors found on one host: of each rule the later finding.
+func mergeRisk(a, b state.Record) (state.Record, error) {
+	if len(a.Value) == 0 || len(b.Value) == 0 {
+		return state.Record{Key: a.Key, Value: append(slices.Clone(a.Value), b.Value...)}, nil
+	}
+	h, err := readRisk(a.Value)
+	o, err2 := readRisk(b.Value)
+	if err := cmp.Or(err, err2); err != nil {
+		return state.Record{}, err
+	}
+	for _, p := range o.parts {
+		i := slices.IndexFunc(h.parts, func(q riskPart) bool { return q.rule == p.rule })
+		switch {
+		case i < 0:
+			h.parts = append(h.parts, p)
+		case p.time > h.parts[i].time:
+			h.parts[i] = p
+		}
+	}
+	slices.SortFunc(h.parts, func(a, b riskPart) int { return cmp.Or(cmp.Compare(a.time, b.time), strings.Compare(a.rule, b.rule)) })
+	h.parts = h.parts[max(0, len(h.parts)-riskParts):]
+	return state.Record{Key: a.Key, Value: h.bytes()}, nil
+}
+
+// restoreRisk takes back what Cut returned of a host's risk.
+func (s *Suppression) restoreRisk(r state.Record) error {
+	k := memoryKey(r.Key)
+	if len(r.Value) == 0 {
+		delete(s.risks, k)
+		return nil
+	}
+	h, err := readRisk(r.Value)
+	if err == nil {
+		s.risks[k] = h
+	}
+	return err
+}
+
 func readRisk(b []byte) (*hostRisk, error) {
 	r := &state.Reader{B: b}
 	r.Version(recordVersion)

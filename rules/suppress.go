@@ -4,13 +4,16 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
 
 	"tidewatch/behavior"
+	"tidewatch/behavior/state"
 	"tidewatch/event"
 )
 
@@ -31,8 +34,8 @@ type Suppression struct {
 	set     *Set
 	rules   map[string]*rule
 	size    int
-	said    map[memoryKey]int64 // until when, in Unix nanoseconds
-	fates   map[memoryKey]fate  // of open episodes
+	said    map[memoryKey]window
+	fates   map[memoryKey]fate // of open episodes
 	risks   map[memoryKey]*hostRisk
 	changed map[memoryKey]struct{}
 }
@@ -46,17 +49,51 @@ const (
 	fateMemory   = 'e'
 )
 
+// window is until when a thing is not said again, in Unix nanoseconds.
+type window struct {
+	until int64
+	about about
+}
+
 // fate is what became of an episode's first report.
 type fate struct {
 	said  bool
 	until int64 // it may be forgotten then
+	about about
+}
+
+// about says in 32 bits each whom a memory is about, so that they can be forgotten: the
+// source, the destination, and the name.
+type about [3]uint32
+
+func aboutOf(f *event.Finding) about {
+	name := f.Destination.Domain
+	if name == "" {
+		name = f.Query
+	}
+	return about{addrTag(f.Source.Addr), addrTag(f.Destination.Addr), nameTag(name)}
+}
+
+func addrTag(a netip.Addr) uint32 {
+	if !a.IsValid() {
+		return 0
+	}
+	return uint32(event.HashAddr(a.Unmap(), 0, 0)) | 1
+}
+
+func nameTag(name string) uint32 {
+	if name == "" {
+		return 0
+	}
+	sum := digest(strings.ToLower(name))
+	return binary.LittleEndian.Uint32(sum[:]) | 1
 }
 
 // NewSuppression returns a Suppression for the rules of set, with nothing said yet.
 func NewSuppression(set *Set) *Suppression {
 	s := &Suppression{
 		set: set, rules: map[string]*rule{}, size: suppressionSize, risks: map[memoryKey]*hostRisk{},
-		said: map[memoryKey]int64{}, fates: map[memoryKey]fate{}, changed: map[memoryKey]struct{}{},
+		said: map[memoryKey]window{}, fates: map[memoryKey]fate{}, changed: map[memoryKey]struct{}{},
 	}
 	for _, r := range set.rules {
 		s.rules[r.info.ID] = r
@@ -87,7 +124,7 @@ func (s *Suppression) Admit(f *event.Finding) bool {
 		delete(s.fates, episode)
 		return e.said
 	}
-	e.until = max(e.until, f.Time+int64(max(r.suppress, episodeMemory)))
+	e.until, e.about = max(e.until, f.Time+int64(max(r.suppress, episodeMemory))), aboutOf(f)
 	s.fates[episode] = e
 	if len(s.fates) > s.size {
 		forget(s, s.fates, f.Time, func(e fate) int64 { return e.until })
@@ -101,14 +138,14 @@ func (s *Suppression) first(r *rule, f *event.Finding) bool {
 	for _, name := range r.suppressBy {
 		parts = append(parts, fieldText(&f.Observation, name))
 	}
-	window := keyOf(windowMemory, parts...)
-	if until, ok := s.said[window]; ok && f.Time < until {
+	key := keyOf(windowMemory, parts...)
+	if w, ok := s.said[key]; ok && f.Time < w.until {
 		return false
 	}
-	s.said[window] = f.Time + int64(r.suppress)
-	s.changed[window] = struct{}{}
+	s.said[key] = window{f.Time + int64(r.suppress), aboutOf(f)}
+	s.changed[key] = struct{}{}
 	if len(s.said) > s.size {
-		forget(s, s.said, f.Time, func(until int64) int64 { return until })
+		forget(s, s.said, f.Time, func(w window) int64 { return w.until })
 	}
 	return true
 }
@@ -129,7 +166,7 @@ func forget[V any](s *Suppression, m map[memoryKey]V, now int64, until func(V) i
 }
 
 // recordVersion begins the value of each record.
-const recordVersion = 1
+const recordVersion = 2
 
 // Cut returns what changed since the last Cut, sorted by key. The records are the
 // caller's.
@@ -137,16 +174,12 @@ func (s *Suppression) Cut() []behavior.Record {
 	all := make([]behavior.Record, 0, len(s.changed))
 	for k := range s.changed {
 		r := behavior.Record{Key: slices.Clone(k[:])}
-		if until, ok := s.said[k]; ok {
-			r.Value = binary.LittleEndian.AppendUint64([]byte{recordVersion}, uint64(until))
+		if w, ok := s.said[k]; ok {
+			r.Value = memory{until: w.until, about: w.about}.append(k[0])
 		} else if h, ok := s.risks[k]; ok {
 			r.Value = h.bytes()
 		} else if e, ok := s.fates[k]; ok {
-			r.Value = binary.LittleEndian.AppendUint64([]byte{recordVersion}, uint64(e.until))
-			r.Value = append(r.Value, 0)
-			if e.said {
-				r.Value[9] = 1
-			}
+			r.Value = memory(e).append(k[0])
 		}
 		all = append(all, r)
 	}
@@ -155,38 +188,146 @@ func (s *Suppression) Cut() []behavior.Record {
 	return all
 }
 
+// memory is what a record says, of either kind.
+type memory fate
+
+func (m memory) append(kind byte) []byte {
+	b := binary.LittleEndian.AppendUint64([]byte{recordVersion}, uint64(m.until))
+	for _, v := range m.about {
+		b = binary.LittleEndian.AppendUint32(b, v)
+	}
+	switch {
+	case kind == windowMemory:
+	case m.said:
+		b = append(b, 1)
+	default:
+		b = append(b, 0)
+	}
+	return b
+}
+
+// parse reads a record. An empty value is none.
+func parse(r behavior.Record) (k memoryKey, m memory, err error) {
+	if len(r.Key) != len(memoryKey{}) || !strings.ContainsRune("we", rune(r.Key[0])) {
+		return k, m, fmt.Errorf("rules: a suppression record with a key of %d bytes", len(r.Key))
+	}
+	k = memoryKey(r.Key)
+	if len(r.Value) == 0 {
+		return k, m, nil
+	}
+	size := 21
+	if k[0] == fateMemory {
+		size = 22
+	}
+	if len(r.Value) != size || r.Value[0] != recordVersion {
+		return k, m, fmt.Errorf("rules: a suppression record of %d bytes is of no known version", len(r.Value))
+	}
+	m.until = int64(binary.LittleEndian.Uint64(r.Value[1:]))
+	for i := range m.about {
+		m.about[i] = binary.LittleEndian.Uint32(r.Value[9+4*i:])
+	}
+	m.said = k[0] == fateMemory && r.Value[21] == 1
+	return k, m, nil
+}
+
+// merge is what two sensors remember together: what one has said is said.
+func (m memory) merge(o memory) memory {
+	m.said, m.until = m.said || o.said, max(m.until, o.until)
+	for i, v := range o.about {
+		m.about[i] = max(m.about[i], v)
+	}
+	return m
+}
+
+// MergeSuppression returns what two sensors have said together. It commutes and is
+// idempotent.
+func MergeSuppression(a, b behavior.Record) (behavior.Record, error) {
+	if isRisk(a) && isRisk(b) && bytes.Equal(a.Key, b.Key) {
+		return mergeRisk(a, b)
+	}
+	k, m, err := parse(a)
+	if err != nil {
+		return behavior.Record{}, err
+	}
+	other, o, err := parse(b)
+	if err != nil || k != other {
+		return behavior.Record{}, cmp.Or(err, errors.New("rules: suppression records with different keys"))
+	}
+	return behavior.Record{Key: a.Key, Value: m.merge(o).append(k[0])}, nil
+}
+
 // Restore takes back a record that Cut returned. Records of one key come in the
 // order in which they were cut.
 func (s *Suppression) Restore(r behavior.Record) error {
-	if len(r.Key) != len(memoryKey{}) || !strings.ContainsRune("wer", rune(r.Key[0])) {
-		return fmt.Errorf("rules: a suppression record with a key of %d bytes", len(r.Key))
+	if isRisk(r) {
+		return s.restoreRisk(r)
 	}
-	k := memoryKey(r.Key)
-	if len(r.Value) == 0 {
+	k, m, err := parse(r)
+	switch {
+	case err != nil:
+		return err
+	case len(r.Value) == 0:
 		delete(s.said, k)
 		delete(s.fates, k)
-		delete(s.risks, k)
-		return nil
-	}
-	if k[0] == riskMemory {
-		h, err := readRisk(r.Value)
-		if err == nil {
-			s.risks[k] = h
-		}
-		return err
-	}
-	size := 9
-	if k[0] == fateMemory {
-		size = 10
-	}
-	if len(r.Value) != size || r.Value[0] != recordVersion {
-		return fmt.Errorf("rules: a suppression record of %d bytes is of no known version", len(r.Value))
-	}
-	until := int64(binary.LittleEndian.Uint64(r.Value[1:]))
-	if k[0] == windowMemory {
-		s.said[k] = until
-	} else {
-		s.fates[k] = fate{r.Value[9] == 1, until}
+	case k[0] == windowMemory:
+		s.said[k] = window{m.until, m.about}
+	default:
+		s.fates[k] = fate(m)
 	}
 	return nil
+}
+
+// Share says what another sensor has said: it is not said again here. It adds to what is
+// remembered here, and cannot be told from it afterwards; it does no harm to add it again.
+func (s *Suppression) Share(r behavior.Record) error {
+	if isRisk(r) { // a host's risk is what its own sensors found
+		return nil
+	}
+	k, m, err := parse(r)
+	if err != nil || len(r.Value) == 0 {
+		return err
+	}
+	if k[0] == windowMemory {
+		w := s.said[k]
+		both := m.merge(memory{until: w.until, about: w.about})
+		s.said[k] = window{both.until, both.about}
+	} else {
+		s.fates[k] = fate(m.merge(memory(s.fates[k])))
+	}
+	s.changed[k] = struct{}{}
+	return nil
+}
+
+// Forget forgets what was said of an address or a name, and returns how much that was.
+// The next Cut removes it from the store.
+func (s *Suppression) Forget(e state.Entity) (n int) {
+	tag := nameTag(e.Name)
+	if e.Host.IsValid() {
+		tag = addrTag(e.Host)
+	}
+	if e.IsPair() {
+		return 0
+	}
+	for k, w := range s.said {
+		if slices.Contains(w.about[:], tag) {
+			delete(s.said, k)
+			s.changed[k] = struct{}{}
+			n++
+		}
+	}
+	for k, f := range s.fates {
+		if slices.Contains(f.about[:], tag) {
+			delete(s.fates, k)
+			s.changed[k] = struct{}{}
+			n++
+		}
+	}
+	for k, h := range s.risks {
+		if e.Host.IsValid() && h.addr == e.Host {
+			delete(s.risks, k)
+			s.changed[k] = struct{}{}
+			n++
+		}
+	}
+	return n
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"tidewatch/behavior"
+	"tidewatch/behavior/state"
 	"tidewatch/event"
 )
 
@@ -182,11 +183,12 @@ func TestRestoreRefuses(t *testing.T) {
 	}
 	f(nil, nil, false)
 	f([]byte("xxxxxxxxxxxxxxxxx"), nil, false)
-	f(window[:], []byte{1, 0, 0, 0, 0, 0, 0, 0, 9}, true)
-	f(window[:], []byte{2, 0, 0, 0, 0, 0, 0, 0, 9}, false)
-	f(window[:], []byte{1}, false)
-	f(episode[:], []byte{1, 0, 0, 0, 0, 0, 0, 0, 9}, false)
-	f(episode[:], []byte{1, 0, 0, 0, 0, 0, 0, 0, 9, 1}, true)
+	said := memory{until: 9, about: about{1, 3, 5}}
+	f(window[:], said.append(windowMemory), true)
+	f(window[:], append([]byte{1}, said.append(windowMemory)[1:]...), false)
+	f(window[:], []byte{2}, false)
+	f(episode[:], said.append(windowMemory), false)
+	f(episode[:], said.append(fateMemory), true)
 	if len(s.said) != 1 || len(s.fates) != 1 {
 		t.Error(s.said, s.fates)
 	}
@@ -194,5 +196,75 @@ func TestRestoreRefuses(t *testing.T) {
 	f(episode[:], nil, true)
 	if len(s.said) != 0 || len(s.fates) != 0 {
 		t.Error(s.said, s.fates)
+	}
+}
+
+// What one of two sensors has said, the other does not say again, and shares the fate of
+// an episode. Records merge in any order and again and again.
+func TestSuppressionOfTwoSensors(t *testing.T) {
+	set := loadSet(t, suppressing)
+	a, b := NewSuppression(set), NewSuppression(set)
+	share := func(from, to *Suppression) {
+		t.Helper()
+		for _, r := range from.Cut() {
+			if err := to.Share(r); err != nil {
+				t.Fatal(err)
+			}
+			m, err := MergeSuppression(r, r)
+			if err != nil || len(r.Value) > 0 && string(m.Value) != string(r.Value) {
+				t.Errorf("merged with itself: %x, %v", m.Value, err)
+			}
+		}
+	}
+	f := func(s *Suppression, r report, want bool) {
+		t.Helper()
+		if got := s.Admit(r.finding()); got != want {
+			t.Errorf("%+v: %v", r, got)
+		}
+	}
+	const host, other = "10.0.0.1", "10.0.0.2"
+	f(a, report{rule: "a", source: host, episode: "1", open: true}, true)
+	share(a, b)
+	f(b, report{rule: "a", source: host, episode: "1", at: time.Minute, open: true}, true) // under the same ID
+	f(b, report{rule: "a", source: host, episode: "2", at: 2 * time.Minute}, false)
+	f(b, report{rule: "a", source: other, episode: "3", at: 3 * time.Minute, open: true}, true)
+	share(b, a)
+	share(b, a)
+	f(a, report{rule: "a", source: other, episode: "4", at: 4 * time.Minute}, false)
+	one, two := NewSuppression(set), NewSuppression(set)
+	one.Admit(report{rule: "a", source: host, episode: "5", open: true}.finding())
+	two.Admit(report{rule: "a", source: host, episode: "5", at: time.Hour, open: true}.finding())
+	x, y := one.Cut(), two.Cut()
+	for i := range x {
+		xy, err := MergeSuppression(x[i], y[i])
+		yx, err2 := MergeSuppression(y[i], x[i])
+		if err != nil || err2 != nil || string(xy.Value) != string(yx.Value) || string(xy.Value) != string(y[i].Value) {
+			t.Errorf("%x and %x: %x and %x, %v, %v", x[i], y[i], xy.Value, yx.Value, err, err2)
+		}
+	}
+	if _, err := MergeSuppression(x[0], x[1]); err == nil {
+		t.Error("records with different keys merge")
+	}
+}
+
+// What was said of an entity can be forgotten, as its source and as its destination.
+func TestSuppressionForgets(t *testing.T) {
+	s := NewSuppression(loadSet(t, suppressing))
+	s.Admit(report{rule: "a", source: "10.0.0.1", episode: "1", open: true}.finding())
+	f := report{rule: "a", source: "10.0.0.2", episode: "2", open: true}.finding()
+	f.Destination.Addr, f.Destination.Domain = netip.MustParseAddr("198.51.100.7"), "files.example"
+	s.Admit(f)
+	s.Cut()
+	if n := s.Forget(state.Entity{Host: netip.MustParseAddr("10.0.0.9")}); n != 0 {
+		t.Errorf("%d memories of a stranger", n)
+	}
+	if n := s.Forget(state.Entity{Host: netip.MustParseAddr("10.0.0.1")}); n != 2 {
+		t.Errorf("%d memories of the source are forgotten, want 2", n)
+	}
+	if n := s.Forget(state.Entity{Name: "files.example"}); n != 2 || len(s.said)+len(s.fates) != 0 {
+		t.Errorf("%d memories of the name are forgotten, want 2", n)
+	}
+	if n := len(s.Cut()); n != 4 {
+		t.Errorf("%d records are removed, want 4", n)
 	}
 }

@@ -274,19 +274,3 @@ func (d *Detector) promoteHeard(key uint64, b basis, c *cold, ev *event.Event, d
 		}
 	}, dst)
 }
-
-// Accept makes the timer of a pair normal: an analyst says so at a time (Unix ns). It
-// reports whether the pair is tracked, so that there is anything to accept.
-func (d *Detector) Accept(key uint64, at int64) bool {
-	t := d.trackOf(key)
-	if t == nil {
-		return false
-	}
-	r := tempo.Evaluate(&t.Track)
-	if t.episode != nil {
-		r = t.episode.result
-	}
-	t.normal = &accepted{at: at, period: r.Period, bytes: t.RecentBytes()}
-	d.touch(t)
-	return true
-}

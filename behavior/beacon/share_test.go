@@ -210,9 +210,15 @@ func TestAccept(t *testing.T) {
 	for _, ev := range evs {
 		obs = d.Observe(ev, true, true, obs)
 	}
-	key := serviceKey(evs[0])
+	pair := func(s string) state.Entity {
+		e, err := state.ParseEntity(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e
+	}
 	obs = d.Finish(obs)
-	if len(obs) == 0 || !d.Accept(key, evs[len(evs)-1].Time) || d.Accept(key+2, 1) {
+	if len(obs) == 0 || d.Accept(pair("10.0.0.5->198.51.100.8"), 1) || d.Accept(pair("10.0.0.5"), 1) || !d.Accept(pair("10.0.0.5->198.51.100.7:4444/tcp"), evs[len(evs)-1].Time) {
 		t.Fatal("the beacon is not found, cannot be accepted, or one that is not there can")
 	}
 	records := stored(d)

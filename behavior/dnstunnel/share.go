@@ -259,31 +259,3 @@ const muchMore = 2
 func (c *candidate) usual(m *measures) bool {
 	return c.accepted != 0 && m.bytes1h <= muchMore*c.normal.hour && m.bytes24h <= muchMore*c.normal.day
 }
-
-// Accept makes what a host asks of a registered domain normal: an analyst says so at a
-// time (Unix ns). It reports whether there was anything to accept.
-func (d *Detector) Accept(hash uint64, domain string, at int64) (done bool) {
-	h := d.hosts[hash]
-	if h == nil {
-		return false
-	}
-	key := hashBytes([]byte(domain))
-	for _, half := range [...]*host{h, h.own} {
-		if half == nil {
-			continue
-		}
-		if c := half.candidate(key); c != nil {
-			c.accept(at)
-			d.touchCandidate(c)
-			done = true
-		}
-	}
-	return done
-}
-
-func (c *candidate) accept(at int64) {
-	c.accepted, c.normal = at, level{max(c.size.hour, c.hour.sum()), max(c.size.day, c.day.sum())}
-	if e := c.episode; e != nil {
-		c.normal = level{max(c.normal.hour, e.best.bytes1h), max(c.normal.day, e.best.bytes24h)}
-	}
-}

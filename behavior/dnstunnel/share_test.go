@@ -192,7 +192,7 @@ func TestAccept(t *testing.T) {
 		obs = d.Observe(ev, true, true, obs)
 	}
 	obs = d.Finish(obs)
-	if len(obs) == 0 || d.Accept(evs[0].Orig.Hash, "other.example", 1) || !d.Accept(evs[0].Orig.Hash, "evil.example", evs[59].Time) {
+	if len(obs) == 0 || d.Accept(state.Entity{Host: evs[0].Orig.Addr, Name: "other.example"}, 1) || !d.Accept(state.Entity{Host: evs[0].Orig.Addr, Name: "evil.example"}, evs[59].Time) {
 		t.Fatal("nothing is found, or the wrong things can be accepted")
 	}
 	records := stored(d)
@@ -256,6 +256,45 @@ func TestLateRecord(t *testing.T) {
 		if said := slices.ContainsFunc(o.Evidence, func(e event.Evidence) bool { return e.Feature == "dns_tunnel.baseline_loaded" }); said == late {
 			t.Errorf("loaded: %v, but the finding says %v", late, o.Baseline.Text)
 		}
+	}
+}
+
+// Nothing is left of a resolver or a domain that is forgotten while a tunnel is open.
+func TestForget(t *testing.T) {
+	l := newLog()
+	l.tunnel(60, 30, "t.evil.example", "TXT", 110)
+	evs := l.events(t)
+	for _, text := range []string{resolver, "evil.example", client} {
+		d := New(DefaultConfig(), 1)
+		d.Track()
+		for _, ev := range evs {
+			d.Observe(ev, true, true, nil)
+		}
+		before := stored(d)
+		e, err := state.ParseEntity(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(d.open) != 1 || d.Forget(e) == 0 {
+			t.Fatalf("%s: nothing is forgotten", text)
+		}
+		for _, r := range d.Cut() {
+			before[string(r.Key)] = r.Value
+		}
+		form := []byte(text)
+		if e.Host.IsValid() {
+			b := e.Host.AsSlice()
+			form = append([]byte{byte(len(b))}, b...)
+		}
+		for k, v := range before {
+			if bytes.Contains(v, form) {
+				t.Errorf("%s can be seen in %q", text, k)
+			}
+		}
+		if again, err := state.ParseEntity(text); err != nil || d.Forget(again) != 0 {
+			t.Errorf("%s can be forgotten twice", text)
+		}
+		d.Finish(nil)
 	}
 }
 

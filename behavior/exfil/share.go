@@ -165,26 +165,24 @@ const muchMore = 2
 func (a *account) usual() bool { return a.accepted != 0 && a.day.out/muchMore <= a.normal }
 
 // Accept makes what a host sends to a destination normal: an analyst says so at a time
-// (Unix ns). The destination is an address, or the hash of a registered domain if that is
-// not 0. It reports whether there was anything to accept.
-func (d *Detector) Accept(hash uint64, to netip.Addr, domain uint64, at int64) (done bool) {
-	h := d.hosts[hash]
-	if h == nil {
-		return false
-	}
-	keys := h.keysOf(to, domain)
-	for _, half := range [...]*host{h, h.own} {
-		if half == nil {
+// (Unix ns). It reports whether there was anything to accept. hash is that of a
+// registered domain.
+func (d *Detector) Accept(e state.Entity, hash func(name string) uint64, at int64) (done bool) {
+	for _, h := range d.hosts {
+		if !e.IsPair() || h.Addr != e.Host {
 			continue
 		}
-		for i := range half.accounts {
-			if a := &half.accounts[i]; slices.Contains(keys, a.key) {
-				a.accept(at)
-				done = true
+		keys := h.keysOf(e.Peer, domainHash(e.Name, hash))
+		for _, half := range [...]*host{h, h.own} {
+			for i := 0; half != nil && i < len(half.accounts); i++ {
+				if a := &half.accounts[i]; slices.Contains(keys, a.key) {
+					a.accept(at)
+					done = true
+				}
 			}
 		}
+		d.touch(h)
 	}
-	d.touch(h)
 	return done
 }
 

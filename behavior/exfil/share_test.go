@@ -219,9 +219,9 @@ func TestAccept(t *testing.T) {
 	for _, ev := range evs {
 		obs = d.Observe(ev, true, true, obs)
 	}
-	hash, domain := event.HashAddr(netip.MustParseAddr(me), 0, 0), hashText("drop-store.example")
+	to := func(name string) state.Entity { return state.Entity{Host: netip.MustParseAddr(me), Name: name} }
 	obs = d.Finish(obs)
-	if len(obs) == 0 || d.Accept(hash, netip.Addr{}, hashText("other.example"), 1) || !d.Accept(hash, netip.Addr{}, domain, evs[len(evs)-1].End) {
+	if len(obs) == 0 || d.Accept(to("other.example"), hashText, 1) || !d.Accept(to("drop-store.example"), hashText, evs[len(evs)-1].End) {
 		t.Fatal("nothing is found, or the wrong things can be accepted")
 	}
 	records := stored(d)

@@ -46,3 +46,14 @@ func Round3(v float64) float64 { return math.Round(1000*v) / 1000 }
 func Accepted(at int64) string {
 	return "accepted by an analyst on " + time.Unix(0, at).UTC().Format("2006-01-02")
 }
+
+// At writes a time (Unix ns), in UTC: "2026-11-20 08:15".
+func At(ns int64) string { return time.Unix(0, ns).UTC().Format("2006-01-02 15:04") }
+
+// Count writes a number of things: "3", "2.5", "1200".
+func Count(n float64) string {
+	if n >= 10 || n == math.Trunc(n) {
+		return fmt.Sprintf("%.0f", n)
+	}
+	return fmt.Sprintf("%.1f", n)
+}

@@ -348,22 +348,3 @@ func (d *Detector) learnTarget(own *target, ev *event.Event) {
 		own.scan = d.madeOf(own, &c, ev, usual)
 	}
 }
-
-// Accept makes scans like the last one of a source normal: an analyst says so at a time
-// (Unix ns). It reports whether there was one.
-func (d *Detector) Accept(hash uint64, at int64) bool {
-	s := d.sources[hash]
-	if s == nil || s.scan == nil && (s.more == nil || s.more.told.at == 0) {
-		return false
-	}
-	m := s.dossier()
-	if m.normal = m.told; s.scan != nil {
-		m.normal = s.scan.extent()
-	}
-	m.accepted = at
-	if m.own != nil {
-		m.own.dossier().merge(m)
-	}
-	d.touch(s)
-	return true
-}

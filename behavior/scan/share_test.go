@@ -85,6 +85,72 @@ func TestOnlyTogether(t *testing.T) {
 	}
 }
 
+// A sensor that sees nothing more of a scan finds it all the same, when it hears what
+// the other one has seen.
+func TestFoundFromAfar(t *testing.T) {
+	r := newRows()
+	for i := range 10 {
+		r.conn(5, inside, scanned(i), 445, "tcp", "S0")
+	}
+	both := apart(t, r.events(t), 1, func(i int) (bool, bool) { return i < 5, i >= 5 })
+	for i, obs := range both {
+		if len(obs) != 2 || obs[0].Episode != both[1][0].Episode {
+			t.Errorf("sensor %d: %d reports", i, len(obs))
+		}
+	}
+}
+
+// Of a long scan that two sensors see on one link, of which one lags behind, what both
+// have seen counts once.
+func TestLongScanOnOneLink(t *testing.T) {
+	r := newRows()
+	for i := range 1200 {
+		r.conn(.05, inside, fmt.Sprintf("10.1.%d.%d", i/200, 1+i%200), 445, "tcp", oneOf(i%100, "S0", 7))
+	}
+	evs := r.events(t)
+	key := string(state.Host{Addr: evs[0].Orig.Addr}.Key(state.KindScanSource))
+	a, b := recordsOf(evs[:1000], func(int) bool { return true })[key], recordsOf(evs, func(int) bool { return true })[key]
+	s, err := decodeSource(state.Host{Addr: evs[0].Orig.Addr}, merged(t, key, a, b))
+	if err != nil || s.scan == nil {
+		t.Fatalf("no scan: %v", err)
+	}
+	if n := s.scan.attempts; n < 1190 || n > 1500 {
+		t.Errorf("%d attempts, want 1200", n)
+	}
+}
+
+// What belongs to a scan that one sensor has told to its end is not told again, though
+// the other's record still has it.
+func TestOverIsOver(t *testing.T) {
+	r := newRows()
+	for i := range 12 {
+		r.conn(5, inside, scanned(i), 445, "tcp", "S0")
+	}
+	r.conn(7200, inside, scanned(100), 443, "tcp", "SF")
+	evs := r.events(t)
+	d := New(DefaultConfig(), 1)
+	d.Track()
+	all := func(uint64) bool { return true }
+	told := 0
+	for _, ev := range evs {
+		told += len(d.Observe(ev, true, false, nil))
+	}
+	stale := recordsOf(evs[:9], func(i int) bool { return i%2 == 0 })
+	for range 2 {
+		for k, v := range stale {
+			obs, err := d.Share(state.Record{Key: []byte(k), Value: v}, all, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			told += len(obs)
+		}
+	}
+	s := d.sources[evs[0].Orig.Hash]
+	if told != 2 || len(s.recent) > 0 || s.walks[realmInside].failed > 0 {
+		t.Errorf("%d reports, want 2; %d contacts are left of what was told", told, len(s.recent))
+	}
+}
+
 // What others know is never stored as one's own.
 func TestOwnIsKeptApart(t *testing.T) {
 	r := newRows()
@@ -226,7 +292,7 @@ func TestAccept(t *testing.T) {
 	first := r.events(t)
 	d := New(DefaultConfig(), 1)
 	d.Track()
-	if d.Accept(first[0].Orig.Hash, 1) {
+	if d.Accept(state.Entity{Host: first[0].Orig.Addr}, 1) {
 		t.Error("what nobody has seen is accepted")
 	}
 	found := 0
@@ -234,7 +300,7 @@ func TestAccept(t *testing.T) {
 		found += len(d.Observe(ev, true, true, nil))
 	}
 	at := first[len(first)-1].Time
-	if found != 2 || !d.Accept(first[0].Orig.Hash, at) {
+	if found != 2 || !d.Accept(state.Entity{Host: first[0].Orig.Addr}, at) {
 		t.Fatalf("%d reports, or the scan cannot be accepted", found)
 	}
 	f := func(what string, hosts, port, reports int) {

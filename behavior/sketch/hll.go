@@ -142,3 +142,13 @@ func (d *Distinct) Decode(b []byte) (rest []byte, err error) {
 	}
 	return nil, ErrCorrupt
 }
+
+// Forget takes a hash out as long as the sketch is exact, and reports whether it was in.
+// Registers do not say whose they are.
+func (d *Distinct) Forget(hash uint64) bool {
+	i, found := slices.BinarySearch(d.exact, hash)
+	if found {
+		d.exact = slices.Delete(d.exact, i, i+1)
+	}
+	return found
+}

@@ -309,3 +309,23 @@ func (r *reader) ascending(limit int) []uint32 {
 	}
 	return vs
 }
+
+// Hashes is a set of hashes that a Seen is to forget.
+type Hashes map[uint32]struct{}
+
+// Put puts a hash into the set.
+func (h Hashes) Put(hash uint64) { h[fold(hash)] = struct{}{} }
+
+// Forget takes hashes out, and reports whether it remembered any. About one in 4 billion
+// that is remembered goes with each.
+func (s *Seen) Forget(hs Hashes) bool {
+	gone := func(v uint32) bool { _, ok := hs[v]; return ok }
+	present, past := values(s.present()), values(s.past())
+	n := len(present) + len(past)
+	present, past = slices.DeleteFunc(present, gone), slices.DeleteFunc(past, gone)
+	if len(present)+len(past) == n {
+		return false
+	}
+	s.fill(present, past, maxItems)
+	return true
+}

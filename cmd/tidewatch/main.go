@@ -85,6 +85,7 @@ func rootCommand(t terminal) *cobra.Command {
 	})
 	root.AddCommand(runCommand(t), checkCommand(t), statusCommand(t), analyzeCommand(t), rulesCommand(t), evalCommand(t), setupCommand(t), versionCommand(t))
 	addManual(root)
+	root.AddCommand(stateCommand(t))
 	return root
 }
 

@@ -1,0 +1,279 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"tidewatch/behavior"
+	"tidewatch/behavior/disk"
+	"tidewatch/behavior/population"
+	"tidewatch/behavior/state"
+	"tidewatch/configs"
+	"tidewatch/outputs"
+	"tidewatch/rules"
+)
+
+// stateOptions are the flags of all state commands.
+type stateOptions struct {
+	config string
+	store  string
+	rules  []string
+}
+
+func stateCommand(t terminal) *cobra.Command {
+	var o stateOptions
+	c := &cobra.Command{
+		Use:   "state",
+		Short: "Show, export, accept or forget what is known of a host, a name or a pair",
+		Long: `State commands work on the state directory of a sidecar that is not running.
+
+An ENTITY is an address (10.0.0.5), a name (files.example), or a pair in quotes: of
+a host and a service ('10.0.0.5->203.0.113.7:443/tcp'), an address, or a name
+('10.0.0.5>files.example'). Findings name their subject in this way.`,
+		Example: `  tidewatch state show --store /var/lib/tidewatch/state 10.0.0.5
+  tidewatch state accept --config /etc/tidewatch/tidewatch.toml '10.0.0.5>files.example' beacon
+  tidewatch state forget --store /var/lib/tidewatch/state 10.0.0.5`,
+	}
+	c.PersistentFlags().StringVarP(&o.config, "config", "c", defaultConfig, "`file` with the configuration, which names the store and the rules")
+	c.PersistentFlags().StringVar(&o.store, "store", "", "state `directory`, instead of the one that the configuration names")
+	c.PersistentFlags().StringArrayVar(&o.rules, "rules", nil, "`folder` of rules (*.toml) beside the shipped ones; may be given again")
+	c.AddCommand(
+		stateSubcommand(t, &o, "show ENTITY", "Show what is known of an entity: what is usual, since when, and why it is not learned", 1, showState),
+		stateSubcommand(t, &o, "export ENTITY", "Write what is known of an entity as JSON", 1, exportState),
+		stateSubcommand(t, &o, "forget ENTITY", "Remove a host or a name, also as the peer of others", 1, forgetState),
+		stateSubcommand(t, &o, "accept ENTITY DETECTOR", "Say that what a detector tells of an entity is normal", 2, acceptState),
+	)
+	return c
+}
+
+// stateSubcommand is a command with so many arguments that runs f on the opened store.
+func stateSubcommand(t terminal, o *stateOptions, use, short string, args int, f func(ctx context.Context, b *book, e state.Entity, args []string) error) *cobra.Command {
+	return &cobra.Command{
+		Use: use, Short: short,
+		Args: func(c *cobra.Command, given []string) error {
+			if len(given) != args {
+				return exit{exitUsage, fmt.Errorf("usage: %s\nsee '%s --help'", c.UseLine(), c.CommandPath())}
+			}
+			return nil
+		},
+		RunE: func(c *cobra.Command, given []string) error {
+			e, err := state.ParseEntity(given[0])
+			if err != nil {
+				return exit{exitUsage, err}
+			}
+			s, folders, err := o.open(c.Context())
+			if err != nil {
+				return err
+			}
+			defer s.Close()
+			b, err := openBook(c.Context(), s, folders, e)
+			if err != nil {
+				return exit{exitError, err}
+			}
+			out := bufio.NewWriter(t.out)
+			b.out = out
+			if err := f(c.Context(), b, e, given); err != nil {
+				return err
+			}
+			if err := out.Flush(); err != nil {
+				return exit{exitError, err}
+			}
+			return nil
+		},
+	}
+}
+
+// open opens the store of a sidecar, and says in which folders its rules are.
+func (o *stateOptions) open(ctx context.Context) (s store, folders []string, err error) {
+	cfg := &configs.Config{Store: configs.Store{Type: "disk", Path: o.store}}
+	if o.store == "" {
+		if cfg, _, err = configs.Load(o.config); err != nil {
+			return nil, nil, exit{exitError, err}
+		}
+	}
+	s, err = openStore(ctx, cfg, slog.New(slog.DiscardHandler))
+	if errors.Is(err, disk.ErrInUse) {
+		err = fmt.Errorf("%w\nstop the sidecar that is running on it first, and start it again afterwards", err)
+	}
+	if err != nil {
+		return nil, nil, exit{exitError, err}
+	}
+	return s, append(slices.Clone(cfg.Rules.Folders), o.rules...), nil
+}
+
+// book is all that a store holds of entities, open for one command.
+type book struct {
+	out     io.Writer
+	store   store
+	epoch   uint64
+	shard   *behavior.Shard
+	known   *population.Population
+	said    *rules.Suppression
+	removed []state.Record // cases of rules that are gone, in which the entity has a part
+}
+
+// openBook loads a store. What it knows of e that no detector takes is noted.
+func openBook(ctx context.Context, s store, folders []string, e state.Entity) (*book, error) {
+	set, err := loadRules(folders)
+	if err != nil {
+		return nil, err
+	}
+	cfg := set.Config()
+	cfg.Off = nil // what was kept by a detector that is off now is state too
+	b := &book{store: s, shard: behavior.NewShard(0, 1, cfg), known: population.New(population.DefaultConfig()), said: rules.NewSuppression(set)}
+	b.shard.Track()
+	b.epoch, err = s.Load(ctx, func(section state.Section, r state.Record) error {
+		r = state.Record{Key: slices.Clone(r.Key), Value: slices.Clone(r.Value)}
+		var err error
+		switch section {
+		case state.Entities:
+			if behavior.Mentions(r, e) {
+				b.removed = append(b.removed, state.Record{Key: r.Key})
+			}
+			err = b.shard.Restore(r)
+		case state.Population:
+			err = b.known.Restore(r)
+		case state.Suppression:
+			err = b.said.Restore(r)
+		}
+		if err != nil {
+			return fmt.Errorf("a record of section %s: %w", section, err)
+		}
+		return nil
+	})
+	return b, err
+}
+
+// portraits is what is known of an entity.
+func (b *book) portraits(e state.Entity) []state.Portrait {
+	return b.known.Describe(e, b.shard.Describe(e, nil))
+}
+
+// commit makes what has changed durable.
+func (b *book) commit(ctx context.Context) error {
+	c := &state.Checkpoint{Epoch: b.epoch + 1}
+	c.Changed[state.Entities] = append(b.shard.Cut(), b.removed...)
+	c.Changed[state.Population] = b.known.Cut()
+	c.Changed[state.Suppression] = b.said.Cut()
+	if err := b.store.Commit(ctx, c); err != nil {
+		return exit{exitError, err}
+	}
+	return nil
+}
+
+// unknown says that nothing is known of an entity.
+func unknown(e state.Entity) error {
+	return exit{exitError, fmt.Errorf("nothing is known of %s", e)}
+}
+
+// mostShown bounds what show prints: a busy host has thousands of pairs.
+const mostShown = 100
+
+func showState(_ context.Context, b *book, e state.Entity, _ []string) error {
+	ps := b.portraits(e)
+	if len(ps) == 0 {
+		return unknown(e)
+	}
+	for i := range ps[:min(len(ps), mostShown)] {
+		p := &ps[i]
+		vlan := ""
+		if p.VLAN != 0 {
+			vlan = fmt.Sprintf(" in VLAN %d", p.VLAN)
+		}
+		fmt.Fprintf(b.out, "%s: %s%s\n", outputs.Printable(p.Detector), outputs.Printable(p.Subject), vlan)
+		fmt.Fprintf(b.out, "  since %s, last seen %s (UTC)\n", stateTime(p.Since), stateTime(p.Last))
+		for _, f := range p.Facts {
+			fmt.Fprintf(b.out, "  %s\n", outputs.Printable(f.Text))
+		}
+	}
+	if n := len(ps) - mostShown; n > 0 {
+		fmt.Fprintf(b.out, "... and %d more: ask for a pair, or export\n", n)
+	}
+	return nil
+}
+
+// stateTime writes a time, or that it is not known.
+func stateTime(ns int64) string {
+	if ns <= 0 {
+		return "(not known)"
+	}
+	return time.Unix(0, ns).UTC().Format("2006-01-02 15:04:05")
+}
+
+// exportedState is the form of export.
+type exportedState struct {
+	Entity string             `json:"entity"`
+	Known  []exportedPortrait `json:"known"`
+}
+
+type exportedPortrait struct {
+	state.Portrait
+	Since string `json:"since,omitempty"` // RFC 3339, UTC
+	Last  string `json:"last_seen,omitempty"`
+}
+
+func exportState(_ context.Context, b *book, e state.Entity, _ []string) error {
+	x := exportedState{Entity: e.String(), Known: []exportedPortrait{}}
+	for _, p := range b.portraits(e) {
+		x.Known = append(x.Known, exportedPortrait{p, exportedTime(p.Since), exportedTime(p.Last)})
+	}
+	if len(x.Known) == 0 {
+		return unknown(e)
+	}
+	j := json.NewEncoder(b.out)
+	j.SetIndent("", "  ")
+	if err := j.Encode(x); err != nil {
+		return exit{exitError, err}
+	}
+	return nil
+}
+
+func exportedTime(ns int64) string {
+	if ns <= 0 {
+		return ""
+	}
+	return time.Unix(0, ns).UTC().Format(time.RFC3339Nano)
+}
+
+func forgetState(ctx context.Context, b *book, e state.Entity, _ []string) error {
+	if e.IsPair() {
+		return exit{exitUsage, errors.New("forget takes a host or a name, not a pair")}
+	}
+	entities, known, said := b.shard.Forget(e), b.known.Forget(e), b.said.Forget(e)
+	if entities+known+said+len(b.removed) == 0 {
+		return unknown(e)
+	}
+	if err := b.commit(ctx); err != nil {
+		return err
+	}
+	fmt.Fprintf(b.out, "%s is forgotten: in %d entities, %d entries of who uses what, and %d memories of what was said\n", outputs.Printable(e.String()), max(entities, len(b.removed)), known, said)
+	return nil
+}
+
+func acceptState(ctx context.Context, b *book, e state.Entity, args []string) error {
+	detector := args[1]
+	if !slices.Contains(behavior.Acceptable, detector) {
+		return exit{exitUsage, fmt.Errorf("no detector %q that can accept: there are %v", detector, behavior.Acceptable)}
+	}
+	if pair := detector != "scan" && detector != "hosts"; pair != e.IsPair() {
+		return exit{exitUsage, fmt.Errorf("%s takes %s", detector, map[bool]string{true: "a pair, such as '10.0.0.5->203.0.113.7:443/tcp' or '10.0.0.5>files.example'", false: "a host, such as 10.0.0.5"}[pair])}
+	}
+	if !b.shard.Accept(e, detector, time.Now().UnixNano()) {
+		return exit{exitError, fmt.Errorf("%s has nothing of %s to accept", detector, e)}
+	}
+	b.removed = nil
+	if err := b.commit(ctx); err != nil {
+		return err
+	}
+	fmt.Fprintf(b.out, "%s: what %s tells of it is normal from now on; far more than that is told\n", outputs.Printable(e.String()), detector)
+	return nil
+}
