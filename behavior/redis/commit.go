@@ -444,7 +444,12 @@ func (s *Store) clean(ctx context.Context) error {
 	for part := range slices.Chunk(todo, pipeCommands) {
 		p := s.client.Pipeline()
 		for _, g := range part {
-			p.HDel(ctx, g.key, g.fields...)
+			if len(g.fields) > 0 {
+				p.HDel(ctx, g.key, g.fields...)
+			}
+		}
+		if p.Len() == 0 {
+			continue
 		}
 		s.count.commands.Add(uint64(p.Len()))
 		if _, err := p.Exec(ctx); err != nil && !wrongType(err) {

@@ -22,8 +22,14 @@ type engine struct {
 	store    pipeline.Store
 	epoch    uint64
 	interval time.Duration
-	found    []event.Finding
-	read     int
+	exchange pipeline.Exchange // nil: it is alone
+	length   int
+	shard    func(*behavior.Shard) pipeline.Shard // unless nil, changes it
+	source   func(pipeline.Source) pipeline.Source
+
+	population func(*population.Population) pipeline.Population
+	found      []event.Finding
+	read       int
 }
 
 // Write keeps findings.
@@ -55,6 +61,19 @@ func (e *engine) run(t testing.TB, dir string) {
 	shard := behavior.NewShard(0, 1, cfg)
 	shard.Track()
 	p.Shards = []pipeline.Shard{shard}
+	if e.shard != nil {
+		p.Shards[0] = e.shard(shard)
+	}
+	if e.source != nil {
+		p.Sources[0] = e.source(merge)
+	}
+	if e.population != nil {
+		p.Population = e.population(pop)
+	}
+	if p.Length = e.length; e.exchange != nil {
+		p.Exchange = e.exchange
+		shard.Lookup()
+	}
 	if err := p.Run(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -96,10 +96,12 @@ func (s *Store) Peers(ctx context.Context, f func(sensor string, r state.Record)
 		return fmt.Errorf("redis: reading the sensors: %w", err)
 	}
 	slices.Sort(names)
+	s.peers = 0
 	for _, sensor := range names[:min(len(names), maxSensors)] {
 		if sensor == s.cfg.Sensor || !name.MatchString(sensor) {
 			continue
 		}
+		s.peers++
 		if err := s.peer(ctx, sensor, f); err != nil {
 			return err
 		}

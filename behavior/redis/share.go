@@ -21,7 +21,7 @@ const (
 
 // private are the kinds of records that others are not told of: too little is known of
 // these entities, and there are too many of them.
-var private = [256]bool{state.KindPair: true, state.KindScanLight: true}
+var private = [256]bool{state.KindPair: true}
 
 // shelf holds what other sensors have not been told yet. What finds no room is told when
 // the entity changes again.

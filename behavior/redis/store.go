@@ -30,7 +30,7 @@ import (
 )
 
 // Store keeps the checkpoints of one sensor. Load and Commit are for one goroutine;
-// Fetch, Stats and Inspect may be called beside them.
+// Fetch, Stats and Inspect may be called beside them, and Peers and Exchange by one more.
 type Store struct {
 	cfg    Config
 	prefix string
@@ -48,7 +48,11 @@ type Store struct {
 	garbage []fieldsOf  // to be removed once the epoch is committed
 	suspect atomic.Bool // something was sent whose answer was lost
 
-	seen  map[string]version // of other sensors, by Peers
+	// What Peers and Exchange alone use.
+	seen  map[string]version // of other sensors
+	peers int                // sensors beside this one
+	asker asker
+
 	count counters
 }
 
@@ -108,7 +112,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	}
 	s := &Store{
 		cfg: c, prefix: c.Prefix + ":", log: c.Log, id: rand.Text(),
-		ledgers: map[bucket]*ledger{}, seen: map[string]version{}, shelf: newShelf(time.Duration(c.Share)),
+		ledgers: map[bucket]*ledger{}, seen: map[string]version{}, asker: newAsker(time.Duration(c.Share)), shelf: newShelf(time.Duration(c.Share)),
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)

@@ -77,6 +77,13 @@ func (e *engine) track() {
 	}
 }
 
+// lookup makes shards ask what other sensors know of entities that begin.
+func (e *engine) lookup() {
+	for _, s := range e.shards {
+		s.Lookup()
+	}
+}
+
 // restore takes back a record of a checkpoint.
 func (e *engine) restore(in state.Section, r state.Record) error {
 	var err error

@@ -276,6 +276,10 @@ func (s *sidecar) generation(ctx context.Context) error {
 	if x := s.outputs.exporter(); x != nil { // a nil *elastic.Exporter is no nil Exporter
 		p.Export = x
 	}
+	if x, ok := s.store.(pipeline.Exchange); ok {
+		p.Exchange = x
+		e.lookup()
+	}
 	p.Epoch, p.Interval, p.Grace = saved.epoch, s.cfg.General.Epoch, s.cfg.General.Grace
 	s.status.begin(e, p, in)
 	defer s.status.end()

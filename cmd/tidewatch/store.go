@@ -33,6 +33,13 @@ func openStore(ctx context.Context, cfg *configs.Config, log *slog.Logger) (stor
 		if err != nil { // not a nil *redis.Store in an interface
 			return nil, fmt.Errorf("[store.redis] %w", err)
 		}
+		warnings, err := s.Inspect(ctx)
+		if err != nil {
+			log.Info("redis does not say how it is set up", "error", err)
+		}
+		for _, w := range warnings {
+			log.Warn("redis is not set up to keep baselines safe: " + w)
+		}
 		return s, nil
 	}
 	s, err := disk.Open(cfg.Store.Path, disk.Options{Log: log})

@@ -30,6 +30,7 @@ type part struct {
 	found  []event.Finding
 	epoch  *epoch
 	cut    []behavior.Record
+	met    [][]byte
 	// exported says that the exporter has settled before the epoch's end.
 	exported bool
 }
@@ -52,6 +53,7 @@ func (d *deliver) run(ctx context.Context) error {
 		}
 		p.found = append(p.found, r.found...)
 		p.cut = append(p.cut, r.cut...)
+		p.met = append(p.met, r.met...)
 		p.epoch = r.epoch
 		for p := d.open[d.next]; p != nil && d.whole(p); p = d.open[d.next] {
 			delete(d.open, d.next)
@@ -109,8 +111,12 @@ func (d *deliver) complete(ctx context.Context, p *part) error {
 	if d.Suppression != nil {
 		c.Changed[state.Suppression] = d.Suppression.Cut()
 	}
-	d.commits <- c // has room: one epoch at a time
-	return nil
+	select {
+	case d.commits <- committing{c, p.met}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 func (d *deliver) write(ctx context.Context) error {

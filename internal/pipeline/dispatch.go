@@ -9,6 +9,10 @@ import (
 	"tidewatch/behavior/state"
 )
 
+// patience is after how many intervals the next epoch is cut although the last one is
+// not committed.
+const patience = 10
+
 // dispatch gives every sequence to every shard, in one order, and cuts epochs.
 // It is the last that writes to an event: after it, sequences are shared.
 type dispatch struct {
@@ -19,7 +23,8 @@ type dispatch struct {
 	clocks    []int64           // by pipeline source; ended ones are removed
 	live      []bool            // by pipeline source
 	clock     int64             // the watermark: no live source is behind it
-	due       <-chan time.Time  // the next epoch; nil while one is on its way
+	due       <-chan time.Time  // the next epoch
+	flying    bool              // epochs were cut that are not committed
 }
 
 func newDispatch(r *graph) *dispatch {
@@ -56,14 +61,20 @@ func (d *dispatch) run(ctx context.Context) {
 				return
 			}
 		case <-d.due:
-			d.due = nil
 			if !d.barrier(ctx) {
+				return
+			}
+			// While the store takes long, or is away, what changes is cut all the same,
+			// and put together: detectors need not remember it.
+			timer.Reset(patience * d.Interval)
+		case sh := <-d.shared:
+			if !d.share(ctx, sh) {
 				return
 			}
 		case took := <-d.committed:
 			// Committing costs at most about 5 % of the time.
+			d.flying = false
 			timer.Reset(max(d.Interval, 20*took))
-			d.due = timer.C
 		case <-ctx.Done():
 			return
 		}
@@ -123,6 +134,7 @@ func (d *dispatch) advance() {
 // barrier ends an epoch.
 func (d *dispatch) barrier(ctx context.Context) bool {
 	d.epochs++
+	d.flying = true
 	e := &epoch{n: d.epochs}
 	for _, k := range slices.Sorted(maps.Keys(d.positions)) {
 		e.changed[state.Positions] = append(e.changed[state.Positions], state.Record{Key: []byte(k), Value: d.positions[k]})
@@ -145,7 +157,7 @@ func (d *dispatch) last(ctx context.Context) {
 	if d.Store == nil {
 		return
 	}
-	if d.due == nil { // one epoch at a time
+	if d.flying {
 		select {
 		case <-d.committed:
 		case <-ctx.Done():

@@ -113,6 +113,26 @@ type Store interface {
 	Commit(ctx context.Context, c *state.Checkpoint) error
 }
 
+// Exchange is how sensors tell each other what they know. It is not called while
+// it runs.
+type Exchange interface {
+	// Exchange returns what other sensors know, each entity's records merged: of
+	// entities that were met for the first time, of those that changed, and of who
+	// uses what. What it leaves out may come with a later call.
+	Exchange(ctx context.Context, met, changed [][]byte) (others []state.Record, err error)
+}
+
+// Sharer is a Shard that takes what other sensors know.
+type Sharer interface {
+	// Wanted returns the keys of entities that were met since it was called last.
+	Wanted() [][]byte
+	// Restore takes a record that this sensor has stored; one without a value says
+	// that there is none.
+	Restore(r state.Record) error
+	// Share takes what other sensors know of an entity.
+	Share(r state.Record, dst []event.Observation) ([]event.Observation, error)
+}
+
 // Pipeline is a configured pipeline. Run may be called once.
 type Pipeline struct {
 	Sources     []Source
@@ -129,6 +149,10 @@ type Pipeline struct {
 	Store    Store
 	Epoch    uint64        // of the last commit: the run counts on from it
 	Interval time.Duration // from one epoch to the next, at least
+
+	// Exchange is nil where there are no other sensors. It needs a Store; each Shard
+	// must be a Sharer. It is asked after each commit, and waits for nothing.
+	Exchange Exchange
 
 	Grace  time.Duration // to deliver what is in flight when ctx ends
 	Finish bool          // close what is open at the end: the data is complete
@@ -148,6 +172,7 @@ type item struct {
 	seq    *event.Sequence
 	clock  int64
 	epoch  *epoch
+	shared *shared
 	finish bool
 }
 
@@ -163,6 +188,7 @@ type result struct {
 	found    []event.Finding
 	epoch    *epoch
 	cut      []behavior.Record
+	met      [][]byte
 	exported bool // not of a shard: what was exported before the epoch's end is durable
 }
 
@@ -179,8 +205,9 @@ type graph struct {
 	inputs    []chan item // of the shards
 	exports   chan item   // nil if nothing is exported
 	results   chan result
-	commits   chan *state.Checkpoint
+	commits   chan committing
 	committed chan time.Duration // how long the commit took
+	shared    chan *shared
 	sequences event.SequencePool
 }
 
@@ -261,8 +288,9 @@ func (p *Pipeline) newGraph() *graph {
 		filled:    make(chan filled, 1),
 		inputs:    make([]chan item, len(p.Shards)),
 		results:   make(chan result, 2*len(p.Shards)),
-		commits:   make(chan *state.Checkpoint, 1),
+		commits:   make(chan committing, 1),
 		committed: make(chan time.Duration, 1),
+		shared:    make(chan *shared, 1),
 		// Each source may wait for input with one in hand.
 		sequences: event.NewSequencePool(len(p.Sources)+2*ahead, length),
 	}
@@ -316,6 +344,11 @@ func (r *graph) shard(ctx context.Context, s Shard, in <-chan item) {
 		switch {
 		case it.epoch != nil:
 			res.cut = s.(Cutter).Cut()
+			if r.Exchange != nil {
+				res.met = s.(Sharer).Wanted()
+			}
+		case it.shared != nil:
+			seen = it.shared.give(s.(Sharer), seen)
 		case it.finish:
 			seen = s.Finish(seen)
 		default:
@@ -364,29 +397,6 @@ func (r *graph) export(ctx context.Context) error {
 		}
 	}
 	return r.Export.Settle(ctx)
-}
-
-// commit makes epochs durable, one after the other.
-func (r *graph) commit(ctx context.Context) error {
-	for c := range r.commits {
-		start := time.Now()
-		positions := r.acknowledged(c) // the store may keep c
-		if err := r.Store.Commit(ctx, c); err != nil {
-			return err
-		}
-		for _, s := range r.Sources {
-			if a, ok := s.(Acknowledger); ok {
-				a.Committed(ctx, positions)
-			}
-		}
-		took := time.Since(start)
-		r.counters.committing.Add(int64(took))
-		r.counters.committed.Store(start.Add(took).UnixNano())
-		r.counters.epoch.Store(c.Epoch)
-		r.counters.epochs.Add(1)
-		r.committed <- took // has room: one epoch at a time
-	}
-	return nil
 }
 
 // acknowledged returns the positions of a checkpoint, if a source wants to know them.
