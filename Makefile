@@ -6,7 +6,7 @@ BUILD  := build
 FUZZTIME ?= 30m
 FUZZPROCS ?= 2
 
-.PHONY: all build manual deb deb-test deps test lint unit race poison example bench soak-elastic bench-peers eval figures fuzz popular clean
+.PHONY: all build manual deb deb-test deps test lint unit race poison example bench soak soak-elastic bench-peers eval figures fuzz popular clean
 
 all: build
 
@@ -87,6 +87,13 @@ eval:
 # Writes what the commands print that the documents quote into the documents.
 figures:
 	$(GO) run ./internal/figures README.md docs/*.md
+
+# Kills the sidecar while it follows logs that rotate, and compares. Hours on demand:
+# make soak SOAK="-for 6h -kills 10000 -rotations 50000"
+SOAK ?=
+
+soak:
+	$(GO) run ./internal/soak $(SOAK)
 
 fuzz:
 	@set -e; for p in $$($(GO) list ./...); do \

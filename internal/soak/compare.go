@@ -70,7 +70,9 @@ func (c *content) read(path string) error {
 }
 
 // finding returns the id of a finding, and the document without the time of its
-// delivery.
+// delivery, and without how much was known of the entity when it was made: the last
+// report of an episode is made when the clock is looked at, and records that came
+// since its end are in that number.
 func finding(line []byte) (id, text string, err error) {
 	var doc map[string]any
 	if err := json.Unmarshal(line, &doc); err != nil {
@@ -82,20 +84,24 @@ func finding(line []byte) (id, text string, err error) {
 		return "", "", fmt.Errorf("a finding without an id: %.200s", line)
 	}
 	delete(ev, "ingested")
+	if own, ok := doc["tidewatch"].(map[string]any); ok {
+		if b, ok := own["baseline"].(map[string]any); ok {
+			delete(b, "observations")
+		}
+	}
 	b, err := json.Marshal(doc)
 	return id, string(b), err
 }
 
 // compare returns how c differs from the clean run: an empty list if it does not. The
-// positions are not compared: they name files, which differ. With several logs the
-// joined connections are not either: which of a hundred thousand is forgotten first
-// depends on the order among sensors.
+// positions are not compared: they name files, which differ. Of several logs the
+// connections alone are.
 func (c *content) compare(clean *content, logs int) (differences []string) {
 	say := func(format string, args ...any) {
 		differences = append(differences, fmt.Sprintf(format, args...))
 	}
 	for s := range c.records {
-		if in := state.Section(s); in == state.Positions || in == state.Joined && logs > 1 {
+		if in := state.Section(s); in == state.Positions || in != state.Joined && logs > 1 {
 			continue
 		}
 		lost, more, other := diff(clean.records[s], c.records[s])
@@ -104,16 +110,28 @@ func (c *content) compare(clean *content, logs int) (differences []string) {
 				state.Section(s), len(lost), len(clean.records[s]), len(more), len(other), slices.Concat(lost, more, other)[:1])
 		}
 	}
+	if logs > 1 {
+		return differences
+	}
 	lost, more, other := diff(clean.findings, c.findings)
 	for what, ids := range map[string][]string{"lost": lost, "too many": more, "with other content": other} {
 		for i, id := range ids {
 			if i == 1 {
 				break
 			}
-			say("%d findings %s, such as %s\n  clean: %.900s\n  here:  %.900s", len(ids), what, id, clean.findings[id], c.findings[id])
+			say("%d findings %s, such as %s\n  clean: %s\n  here:  %s", len(ids), what, id, apart(clean.findings[id], c.findings[id]), apart(c.findings[id], clean.findings[id]))
 		}
 	}
 	return differences
+}
+
+// apart returns the part of a where it begins to differ from b.
+func apart(a, b string) string {
+	at := 0
+	for at < min(len(a), len(b)) && a[at] == b[at] {
+		at++
+	}
+	return a[max(0, at-200):min(len(a), at+200)]
 }
 
 // diff compares two maps.

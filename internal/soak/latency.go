@@ -41,7 +41,7 @@ func (o *options) measure(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	s, err := newSite(dir, o.program, ownRules)
+	s, err := newSite(dir, o.program)
 	if err != nil {
 		return err
 	}
@@ -56,7 +56,7 @@ func (o *options) measure(ctx context.Context, dir string) error {
 	if err := s.start(); err != nil {
 		return err
 	}
-	if err := s.settle(ctx); err != nil { // it is there and waits
+	if err := s.settle(ctx, live); err != nil { // it is there and waits
 		return errors.Join(err, s.kill())
 	}
 	var m marks
@@ -69,7 +69,7 @@ func (o *options) measure(ctx context.Context, dir string) error {
 	watchers.Go(func() { memory = s.sample(ctx) })
 	err = l.play(ctx, latencyRate, src.lines, int(o.latency/(10*time.Second)), o.allowed())
 	if err == nil {
-		err = s.settle(ctx)
+		err = s.settle(ctx, live)
 	}
 	stop()
 	watchers.Wait()

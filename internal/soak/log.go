@@ -6,11 +6,9 @@ import (
 	"compress/gzip"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -28,9 +26,6 @@ const (
 )
 
 var rotationNames = [numRotations]string{"rename", "copytruncate", "gzip", "late writes"}
-
-// keepRotated is how many rotated files of one log are kept.
-const keepRotated = 60
 
 // log is a log file that a sensor writes, from lines that were made before.
 type log struct {
@@ -142,7 +137,7 @@ func (l *log) rotate(how rotation) error {
 	if err := l.writeLocked(0, false); err != nil { // no sensor rotates in the middle of a line
 		return err
 	}
-	to, err := l.shift()
+	to, err := l.next()
 	if err != nil {
 		return err
 	}
@@ -174,31 +169,30 @@ func (l *log) rotate(how rotation) error {
 	return pack(to)
 }
 
-// shift gives the rotated files the next higher number, as logrotate does, and returns
-// the name of the first. Zeek's get a name of their own instead.
-func (l *log) shift() (first string, err error) {
+// keepRotated is how many rotated files of one log are kept.
+const keepRotated = 60
+
+// name returns the name of the n-th rotated file: Zeek's own, or that of logrotate's
+// dateext. Numbers that all move up at each rotation would be renamed several times a
+// second here, which is not what anybody's log does.
+func (l *log) name(n int) string {
+	at := time.Date(2026, 11, 20, 0, 0, n, 0, time.UTC)
 	if len(l.header) > 0 {
-		n := 0
-		for _, k := range l.rotated {
-			n += k
-		}
-		base, ext := strings.TrimSuffix(l.path, ".log"), ".log"
-		return fmt.Sprintf("%s.2026-11-20-%02d-%02d-%02d%s", base, n/3600, n/60%60, n%60, ext), nil
+		return strings.TrimSuffix(l.path, ".log") + at.Format(".2006-01-02-15-04-05.log")
 	}
-	for n := keepRotated; n > 0; n-- {
-		for _, ext := range []string{"", ".gz"} {
-			from, to := fmt.Sprintf("%s.%d%s", l.path, n, ext), fmt.Sprintf("%s.%d%s", l.path, n+1, ext)
-			if n == keepRotated {
-				err = os.Remove(from)
-			} else {
-				err = os.Rename(from, to)
-			}
-			if err != nil && !errors.Is(err, os.ErrNotExist) {
-				return "", err
-			}
+	return l.path + at.Format("-20060102-150405")
+}
+
+// next removes the oldest rotated file and returns the name of the next.
+func (l *log) next() (string, error) {
+	n := l.rotations()
+	old := l.name(n - keepRotated)
+	for _, name := range []string{old, old + ".gz"} {
+		if err := os.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return "", err
 		}
 	}
-	return l.path + ".1", nil
+	return l.name(n), nil
 }
 
 func copyFile(from, to string) error {
@@ -274,14 +268,10 @@ func (l *log) count() int {
 	return l.written
 }
 
+// rotations counts them; l.mu is held.
 func (l *log) rotations() (n int) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	for _, k := range l.rotated {
 		n += k
 	}
 	return n
 }
-
-// name returns the log's name without its folder.
-func (l *log) name() string { return filepath.Base(l.path) }

@@ -1,13 +1,5 @@
 package main
 
-import (
-	"io/fs"
-	"regexp"
-	"strings"
-
-	"tidewatch/rules"
-)
-
 // ownRules are rules over records, beside the shipped rules of detectors.
 const ownRules = `
 [rule.soak-marker]
@@ -26,23 +18,3 @@ by = ["source.ip", "destination.ip"]
 at_least = 30
 within = "1h"
 `
-
-// shipped matches a rule with its detector.
-var shipped = regexp.MustCompile(`(?ms)^\[rule\.([a-z0-9-]+)\]$.*?^detector\s*= "([a-z_]+)"`)
-
-// withoutPopulation returns rules that turn those off whose detectors ask what far ends
-// are called and who else uses them.
-func withoutPopulation() string {
-	var b strings.Builder
-	names, _ := fs.Glob(rules.Builtin(), "*.toml")
-	for _, name := range names {
-		text, _ := fs.ReadFile(rules.Builtin(), name)
-		for _, m := range shipped.FindAllSubmatch(text, -1) {
-			switch string(m[2]) {
-			case "beacon", "dns_tunnel", "exfiltration":
-				b.WriteString("[rule." + string(m[1]) + "]\nenabled = false\n")
-			}
-		}
-	}
-	return b.String()
-}

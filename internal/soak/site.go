@@ -29,19 +29,20 @@ type site struct {
 	process      *exec.Cmd
 	exited       chan error
 	address      string // of its status
+	said         int64  // by those that are dead, in bytes
 }
 
 func (s *site) path(name string) string { return filepath.Join(s.dir, name) }
 
-// newSite makes the folder. The rules are written to a file of their own.
-func newSite(dir, program, rules string) (*site, error) {
+// newSite makes the folder.
+func newSite(dir, program string) (*site, error) {
 	s := &site{dir: dir, program: program}
 	for _, d := range []string{"logs", "rules"} {
 		if err := os.MkdirAll(s.path(d), 0o750); err != nil {
 			return nil, err
 		}
 	}
-	return s, os.WriteFile(s.path("rules/soak.toml"), []byte(rules), 0o640)
+	return s, os.WriteFile(s.path("rules/soak.toml"), []byte(ownRules), 0o640)
 }
 
 // configure writes the configuration for logs with these names.
@@ -58,12 +59,16 @@ func (s *site) configure(names []string) error {
 
 // start starts the sidecar. What it says is appended to a file.
 func (s *site) start() error {
-	said, err := os.OpenFile(s.path("said"), os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o640)
+	said, err := os.OpenFile(s.path("said"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o640)
 	if err != nil {
 		return err
 	}
 	defer said.Close()
-	s.address = ""
+	info, err := said.Stat()
+	if err != nil {
+		return err
+	}
+	s.address, s.said = "", info.Size()
 	s.process = exec.Command(s.program, "run", "-c", s.path("tidewatch.toml"))
 	s.process.Stdout, s.process.Stderr = said, said
 	if err := s.process.Start(); err != nil {
@@ -106,10 +111,11 @@ func (s *site) stop() error {
 	}
 }
 
-// says returns the end of what the sidecar said.
+// says returns what the sidecar that runs has said first.
 func (s *site) says() string {
 	b, _ := os.ReadFile(s.path("said"))
-	return string(b[max(0, len(b)-4000):])
+	b = b[min(int(s.said), len(b)):]
+	return string(b[:min(len(b), 8000)])
 }
 
 var addressText = regexp.MustCompile(`are served" address=(\S+)`)
@@ -136,10 +142,17 @@ func (s *site) status() *monitor.Status {
 	return &st
 }
 
-// settle waits until everything that is written has been read and committed.
-func (s *site) settle(ctx context.Context) error {
-	const quiet = 20 // looks without news, a tenth of a second each
-	var records, epochs uint64
+// Looks without news after which all has been read: of logs that are just followed, and
+// after a start, where rotated files have to be found first.
+const (
+	live    = 6
+	started = 25
+)
+
+// settle waits until everything that is written has been read, and its findings are
+// delivered: so many looks without news, a tenth of a second each. A stop commits it.
+func (s *site) settle(ctx context.Context, quiet int) error {
+	var records uint64
 	calm, deadline := 0, time.Now().Add(10*time.Minute)
 	for calm < quiet {
 		select {
@@ -156,26 +169,93 @@ func (s *site) settle(ctx context.Context) error {
 		if st == nil || st.State != monitor.Running {
 			continue
 		}
-		n, lag := uint64(0), int64(0)
+		n := uint64(0)
 		for _, k := range st.Records {
 			n += k
 		}
-		for _, src := range st.Sources {
-			lag += src.LagBytes
-		}
-		if n != records || lag != 0 || st.Undelivered != 0 {
-			records, epochs, calm = n, st.Epochs, 0
+		if n != records || lag(st) != 0 || st.Undelivered != 0 {
+			records, calm = n, 0
 			continue
 		}
-		if st.Epochs >= epochs+2 {
-			calm++
-		}
+		calm++
 	}
 	return nil
 }
 
-// life is one life of the sidecar: it is killed after a random time.
-func (s *site) life(ctx context.Context, r *rand.Rand, mean time.Duration) error {
+// leave lets the sidecar live until the logs are written.
+func (s *site) leave(ended <-chan struct{}) error {
+	if err := s.start(); err != nil {
+		return err
+	}
+	<-ended
+	return s.stop()
+}
+
+// lag returns how many bytes are there and not read.
+func lag(st *monitor.Status) (n int64) {
+	for _, src := range st.Sources {
+		n += src.LagBytes
+	}
+	return n
+}
+
+// committed waits for a commit of something from each log.
+func (s *site) committed(ctx context.Context) error {
+	epoch := uint64(0)
+	for looks := 0; looks < 600; looks++ {
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case err := <-s.exited:
+			s.exited <- err
+			return fmt.Errorf("the sidecar ended by itself: %v\n%s", err, s.says())
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		st := s.status()
+		if st == nil {
+			continue
+		}
+		seen := 0
+		for _, src := range st.Sources {
+			if src.Records > 0 {
+				seen++
+			}
+		}
+		switch {
+		case seen < len(s.logs):
+		case epoch == 0:
+			epoch = st.Epochs + 2 // the one on its way may be older
+		case st.Epochs >= epoch:
+			return nil
+		}
+	}
+	return errors.New("nothing is committed within a minute\n" + s.says())
+}
+
+// end waits until everything is read, and then lets the data's clock go on, so that
+// what is over is closed in each run, whenever the clock was looked at before.
+func (s *site) end(ctx context.Context, quiet int) error {
+	for _, at := range []string{"2026-11-21T06:00:00", "2026-11-21T08:00:00"} {
+		if err := s.settle(ctx, quiet); err != nil {
+			return err
+		}
+		f, err := os.OpenFile(s.path("logs/eve.json"), os.O_WRONLY|os.O_APPEND, 0)
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(f, `{"timestamp":"%s.000000+0000","flow_id":1,"event_type":"dns","src_ip":"10.100.7.7","src_port":40000,"dest_ip":"10.100.8.53","dest_port":53,"proto":"UDP","dns":{"type":"query","id":1,"rrname":"late.example","rrtype":"A","tx_id":0}}`+"\n", at)
+		if err := errors.Join(err, f.Close()); err != nil {
+			return err
+		}
+		quiet = live
+	}
+	return s.settle(ctx, live)
+}
+
+// life is one life of the sidecar: it is killed after a random time, and, if it is to
+// catch up, not before it has: or rotated files would be removed that it never had the
+// time to read.
+func (s *site) life(ctx context.Context, r *rand.Rand, mean time.Duration, catchUp bool) error {
 	if err := s.start(); err != nil {
 		return err
 	}
@@ -183,6 +263,18 @@ func (s *site) life(ctx context.Context, r *rand.Rand, mean time.Duration) error
 	select {
 	case <-time.After(time.Duration(r.ExpFloat64() * float64(mean))):
 	case <-ctx.Done():
+	}
+	deadline := time.Now().Add(30 * time.Second)
+	for catchUp && ctx.Err() == nil && time.Now().Before(deadline) {
+		if st := s.status(); st != nil && st.Epochs > 0 && lag(st) < 1<<20 {
+			break
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case err := <-s.exited:
+			s.exited <- err
+			catchUp = false
+		}
 	}
 	return s.kill()
 }
