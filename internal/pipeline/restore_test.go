@@ -54,6 +54,7 @@ func TestCrashRecoveryOnDisk(t *testing.T) {
 	for seed := range uint64(4) {
 		t.Run("", func(t *testing.T) {
 			t.Parallel()
+			var err error // of this one alone
 			r := rand.New(rand.NewPCG(seed, 11))
 			logs := []string{scanLog(r, 0, 4000)}
 			want := newWorld()
