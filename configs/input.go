@@ -14,7 +14,7 @@ import (
 // and the status call it.
 type Input struct {
 	Type     string        `toml:"type"`
-	Paths    []string      `toml:"paths"`    // files, or patterns of them
+	Paths    []string      `toml:"paths"`    // files, or patterns of them; or sockets
 	StartAt  string        `toml:"start_at"` // of a file that is there at the first start
 	Archives []string      `toml:"archives"` // folders that rotated logs are moved to
 	Linger   time.Duration `toml:"linger"`   // how long a rotated file is watched; 0: by its format
@@ -25,10 +25,13 @@ func (in *Input) SetDefaults() { in.Type, in.StartAt = "file", "end" }
 
 // Check reports what cannot be followed.
 func (in *Input) Check(bad func(key, what, allowed string)) {
-	strict.OneOf(bad, "type", in.Type, "file")
+	strict.OneOf(bad, "type", in.Type, ingest.TypeFile, ingest.TypeUnixStream, ingest.TypeUnixDatagram, ingest.TypeStdin)
 	strict.OneOf(bad, "start_at", in.StartAt, "end", "beginning")
-	if len(in.Paths) == 0 {
-		bad("paths", "there are no paths", `files or patterns, such as ["/opt/zeek/logs/current/*.log"]`)
+	switch none := len(in.Paths) == 0; {
+	case in.Type == ingest.TypeStdin && !none:
+		bad("paths", "standard input has no path", "no paths")
+	case in.Type != ingest.TypeStdin && none:
+		bad("paths", "there are no paths", `files, patterns or sockets, such as ["/opt/zeek/logs/current/*.log"]`)
 	}
 	for i, p := range in.Paths {
 		pattern(bad, "paths."+strconv.Itoa(i), p)
@@ -52,6 +55,9 @@ func pattern(bad func(key, what, allowed string), key, p string) {
 
 // Follow returns the section as package ingest wants it: one input a path.
 func (in Input) Follow() (all []ingest.Input) {
+	if in.Type == ingest.TypeStdin {
+		return []ingest.Input{{Type: in.Type}}
+	}
 	for _, p := range in.Paths {
 		all = append(all, ingest.Input{Type: in.Type, Path: p, StartAt: in.StartAt, Archives: in.Archives, Linger: in.Linger})
 	}

@@ -140,20 +140,22 @@ func (b *statusBoard) sums() monitor.Status {
 		src.Files, src.LagBytes = 0, 0 // of generations that have ended
 	}
 	for _, f := range b.in.Sources() {
-		if i := b.sourceOf(f.Path); i >= 0 {
+		if i := b.sourceOf(&f); i >= 0 {
 			addFile(&s.Sources[i], &f)
 		}
 	}
 	return s
 }
 
-// sourceOf returns which configured input follows a path; the first, if several do.
-func (b *statusBoard) sourceOf(path string) int {
+// sourceOf returns which configured input a source belongs to; the first, if several
+// follow the same.
+func (b *statusBoard) sourceOf(f *ingest.SourceStats) int {
 	return slices.IndexFunc(b.sources, func(name string) bool {
-		return slices.ContainsFunc(b.inputs[name].Paths, func(pattern string) bool {
-			ok, _ := filepath.Match(pattern, path)
-			return ok || pattern == path
-		})
+		in := b.inputs[name]
+		return in.Type == f.Type && (in.Type == ingest.TypeStdin || slices.ContainsFunc(in.Paths, func(pattern string) bool {
+			ok, _ := filepath.Match(pattern, f.Path)
+			return ok || pattern == f.Path
+		}))
 	})
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"tidewatch/configs"
 	"tidewatch/enrich"
+	"tidewatch/ingest"
 	"tidewatch/outputs"
 	"tidewatch/outputs/elastic"
 )
@@ -74,6 +75,9 @@ func check(t terminal, path string) error {
 // be meant: logs come later, and the sidecar may be another user.
 func missing(cfg *configs.Config) (all []string) {
 	for _, name := range slices.Sorted(maps.Keys(cfg.Inputs)) {
+		if cfg.Inputs[name].Type != ingest.TypeFile {
+			continue // a socket is made by the sidecar
+		}
 		for _, p := range cfg.Inputs[name].Paths {
 			found, _ := filepath.Glob(p)
 			if len(found) == 0 {

@@ -499,6 +499,38 @@ func TestRunIsSeen(t *testing.T) {
 	}
 }
 
+// Records come through a socket, as from Suricata.
+func TestRunOtherInputs(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	b, err := os.ReadFile(s.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	socket := filepath.Join(filepath.Dir(s.config), "eve.sock")
+	s.write(s.config, string(b)+fmt.Sprintf("[input.suricata]\ntype = \"unix_stream\"\npaths = [%q]\n", socket))
+	p := s.start()
+	var c net.Conn
+	p.until("the socket is there", func() bool {
+		c, err = net.Dial("unix", socket)
+		return err == nil
+	})
+	defer c.Close()
+	const record = `{"timestamp":"2026-11-20T10:00:%02d.000000+0000","event_type":"dns","src_ip":"10.0.0.1","src_port":4000,"dest_ip":"10.0.0.53","dest_port":53,"proto":"UDP","dns":{"type":"query","id":1,"rrname":"a.example","rrtype":"A"}}`
+	for i := range 30 {
+		if _, err := fmt.Fprintf(c, record+"\n", i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.untilStatus("the records are read", func(st *monitor.Status) bool {
+		i := slices.IndexFunc(st.Sources, func(in monitor.Source) bool { return in.Name == "suricata" })
+		return i >= 0 && st.Sources[i].Records == 30
+	})
+	if status := p.stop(syscall.SIGTERM); status != 0 {
+		t.Errorf("exit status %d\n%s", status, s.says())
+	}
+}
+
 // The service manager hears when the sidecar is ready, alive and about to stop.
 func TestRunNotifies(t *testing.T) {
 	t.Parallel()
