@@ -61,7 +61,8 @@ poison:
 deps: suricata
 suricata:
 	@command -v suricata >/dev/null || { echo "installing Suricata"; \
-	  echo "deb http://deb.debian.org/debian bookworm-backports main" > /etc/apt/sources.list.d/tidewatch-backports.list; \
+	  uri=$$(apt-get indextargets --format '$$(REPO_URI)' 'Created-By: Packages' | grep -v security | head -1); \
+	  echo "deb $$uri bookworm-backports main" > /etc/apt/sources.list.d/tidewatch-backports.list; \
 	  apt-get update -q && apt-get install -qy --no-install-recommends -t bookworm-backports suricata; }
 
 # The README's first command.
