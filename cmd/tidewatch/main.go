@@ -1,5 +1,5 @@
-// Command tidewatch finds scanning, and more to come, in the logs of Zeek and
-// Suricata, and says why.
+// Command tidewatch finds what is wrong in the logs of Zeek and Suricata, old ones or
+// those of a live sensor, and says why.
 package main
 
 import (
