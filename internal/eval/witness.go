@@ -24,7 +24,8 @@ type watched struct {
 	conns, queries        []int64
 }
 
-// maxTimes is how many records of one instance are counted at most.
+// maxTimes is how many records of one instance are counted at most: whatever a truth
+// file lists, a megabyte of times for each kind of record is enough.
 const maxTimes = 1 << 17
 
 // NewWitness returns a Witness of the truth's instances.
