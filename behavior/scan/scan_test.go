@@ -592,6 +592,33 @@ func TestFloodInStore(t *testing.T) {
 	}
 }
 
+// What is stored of a source that comes back to places it has nearly forgotten is what
+// is known of it.
+func TestSeenAgainIsStored(t *testing.T) {
+	s, stored, r := New(DefaultConfig(), 1), map[string]string{}, rand.New(rand.NewPCG(1, 7))
+	s.Track()
+	z := enrich.NewZones(nil)
+	ev := &event.Event{
+		Kind: event.KindConn, Proto: event.ProtoTCP, Outcome: event.OutcomeAnswered, Time: int64(1795140000e9),
+		Orig: event.Host{Addr: netip.MustParseAddr("10.0.0.5")}, Resp: event.Host{Port: 443},
+	}
+	for range 20_000 {
+		n := r.IntN(900)
+		ev.Resp.Addr = netip.AddrFrom4([4]byte{198, 18, byte(n >> 8), byte(n)})
+		ev.Time += 1e9
+		z.Enrich(ev)
+		s.Observe(ev, true, true, nil)
+		for _, rec := range s.Cut() {
+			stored[string(rec.Key)] = string(rec.Value)
+		}
+		var w state.Writer
+		src := s.sources[ev.Orig.Hash]
+		if writeSource(&w, src); stored[string(src.Key(state.KindScanSource))] != string(w.B) {
+			t.Fatal("what is stored is not what is known")
+		}
+	}
+}
+
 func TestObserveDoesNotAllocate(t *testing.T) {
 	r := newRows()
 	for i := range 40 {

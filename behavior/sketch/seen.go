@@ -71,6 +71,10 @@ func (s *Seen) Has(hash uint64) bool {
 	return has(s.present(), v) || has(s.past(), v)
 }
 
+// Present returns how many hashes the present generation has. It changes whenever Add
+// changes anything: also with a hash that is known, from the past one.
+func (s *Seen) Present() int { return int(s.n) }
+
 func (r Retention) items() int { return min(max(r.Items, 1), maxItems) }
 
 func (r Retention) period() uint32 {
