@@ -224,7 +224,7 @@ func (r *redisList) move(ctx context.Context, s *stream) (n int, err error) {
 	for _, c := range cmds {
 		text, err := c.Result()
 		if errors.Is(err, redis.Nil) {
-			return n, nil
+			continue // one may come between two of them: what is behind it was moved
 		}
 		if err != nil {
 			return n, err
