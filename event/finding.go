@@ -194,6 +194,7 @@ type Finding struct {
 	Observation
 	Rule        *RuleInfo
 	Investigate string // the rule's advice with its {{fields}} filled in
+	Suppressed  uint32 // reports under the same key of the rule that were held back since the last one that was said
 }
 
 // SampleOf copies what a finding shows of a record.

@@ -229,6 +229,9 @@ func (w *object) own(f *event.Finding, parts *ruleParts) {
 	w.open("tidewatch")
 	w.open("subject").text("type", f.Subject.Type).text("value", f.Subject.Value).close()
 	w.open("episode").text("id", f.Episode).whole("revision", uint64(max(f.Revision, 0))).bool("open", f.Open).close()
+	if f.Suppressed > 0 {
+		w.digits("suppressed", uint64(f.Suppressed))
+	}
 	w.number("score", f.Score)
 	w.list("evidence")
 	for i := range f.Evidence {

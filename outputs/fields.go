@@ -92,6 +92,7 @@ var FindingFields = []DocumentField{
 	{"tidewatch.episode.id", Keyword, "the same for each report on one thing that goes on"},
 	{"tidewatch.episode.revision", Long, "number of the report, from 0"},
 	{"tidewatch.episode.open", Boolean, "it still goes on"},
+	{"tidewatch.suppressed", Long, "reports that the rule's `suppress` held back since the last document of the same subject"},
 	{"tidewatch.score", Double, "0 to 1, before context"},
 	{"tidewatch.evidence.feature", Keyword, "what was measured"},
 	{"tidewatch.evidence.observed", Double, "what was seen"},

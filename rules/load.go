@@ -280,7 +280,11 @@ func info(id string, r *reader) *event.RuleInfo {
 	}
 	severity, ok := r.text("severity"), false
 	if i.Severity, ok = event.ParseSeverity(severity); !ok {
-		r.bad("severity", fmt.Sprintf("severity %q%s", severity, strict.Nearest(severity, severities)), strings.Join(severities, ", "))
+		what := fmt.Sprintf("severity %q%s", severity, strict.Nearest(severity, severities))
+		if severity == "" {
+			what = "the rule has no severity"
+		}
+		r.bad("severity", what, strings.Join(severities, ", "))
 	}
 	r.texts("attack", func(at value, s string) {
 		t, ok := techniques[s]

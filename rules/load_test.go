@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/tools/txtar"
 
 	"tidewatch/behavior"
 	"tidewatch/event"
@@ -63,6 +64,36 @@ func TestErrors(t *testing.T) {
 			}
 			golden(t, filepath.Join(dir, "want.txt"), err.Error()+"\n")
 		})
+	}
+}
+
+// TestBroken loads files that are wrong in one way each, one by one.
+func TestBroken(t *testing.T) {
+	const name = "testdata/broken.txtar"
+	a, err := txtar.ParseFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i+1 < len(a.Files); i += 2 {
+		broken, want := a.Files[i], &a.Files[i+1]
+		if what, _ := strings.CutSuffix(broken.Name, ".toml"); want.Name != what+".want" {
+			t.Fatalf("%s is followed by %s", broken.Name, want.Name)
+		}
+		_, err := Load(Builtin(), files(broken.Name, string(broken.Data)))
+		if err == nil {
+			t.Errorf("%s: no error", broken.Name)
+			continue
+		}
+		got := err.Error() + "\n"
+		if d := cmp.Diff(string(want.Data), got); d != "" && !*update {
+			t.Errorf("%s (-want +got; rewrite with -update):\n%s", broken.Name, d)
+		}
+		want.Data = []byte(got)
+	}
+	if *update {
+		if err := os.WriteFile(name, txtar.Format(a), 0o644); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

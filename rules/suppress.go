@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"net/netip"
 	"slices"
 	"strings"
@@ -25,11 +26,12 @@ const (
 	episodeMemory = 48 * time.Hour
 )
 
-// Suppression says a thing once for each rule's window. The first report on an
-// episode is said unless another one was said under the same key within the
-// window; later reports share the fate of the first. Time is the data's. It is
-// used by one goroutine, with the findings in their one order; what it says
-// depends on nothing else.
+// Suppression says a thing once for each rule's window. A report on an episode is said
+// unless another one was said under the same key within the window; later reports on
+// an episode that was said are said, too: they bring its new numbers. What is held back
+// is counted, and the next finding under the key says how many those were. Time is the
+// data's. It is used by one goroutine, with the findings in their one order; what it
+// says depends on nothing else.
 type Suppression struct {
 	set     *Set
 	rules   map[string]*rule
@@ -49,13 +51,15 @@ const (
 	fateMemory   = 'e'
 )
 
-// window is until when a thing is not said again, in Unix nanoseconds.
+// window is until when a thing is not said again, in Unix nanoseconds, and how many
+// reports were held back since the last one that was said.
 type window struct {
 	until int64
+	held  uint32
 	about about
 }
 
-// fate is what became of an episode's first report.
+// fate is what became of an episode's reports: said once, always said.
 type fate struct {
 	said  bool
 	until int64 // it may be forgotten then
@@ -108,17 +112,16 @@ func keyOf(kind byte, texts ...string) (k memoryKey) {
 	return k
 }
 
-// Admit reports whether the finding is to be said.
+// Admit reports whether the finding is to be said, and tells it how many were held
+// back before it.
 func (s *Suppression) Admit(f *event.Finding) bool {
 	r := s.rules[f.Rule.ID]
 	if r == nil || r.suppress == 0 {
 		return true
 	}
 	episode := keyOf(fateMemory, r.info.ID, f.Episode)
-	e, known := s.fates[episode]
-	if !known {
-		e.said = s.first(r, f)
-	}
+	e := s.fates[episode]
+	e.said = s.inWindow(r, f, e.said)
 	s.changed[episode] = struct{}{}
 	if !f.Open {
 		delete(s.fates, episode)
@@ -132,17 +135,29 @@ func (s *Suppression) Admit(f *event.Finding) bool {
 	return e.said
 }
 
-// first decides on the first report of an episode.
-func (s *Suppression) first(r *rule, f *event.Finding) bool {
+// inWindow decides on a report on an episode that has been said before, or not.
+func (s *Suppression) inWindow(r *rule, f *event.Finding, saidBefore bool) bool {
 	parts := []string{r.info.ID}
 	for _, name := range r.suppressBy {
 		parts = append(parts, fieldText(&f.Observation, name))
 	}
 	key := keyOf(windowMemory, parts...)
-	if w, ok := s.said[key]; ok && f.Time < w.until {
+	w, ok := s.said[key]
+	running := ok && f.Time < w.until
+	switch {
+	case running && !saidBefore:
+		w.held = min(w.held, math.MaxUint32-1) + 1
+		s.said[key] = w
+		s.changed[key] = struct{}{}
 		return false
+	case saidBefore && w.held == 0:
+		return true // it opens no window, and has nothing to tell
 	}
-	s.said[key] = window{f.Time + int64(r.suppress), aboutOf(f)}
+	f.Suppressed, w.held = w.held, 0
+	if !saidBefore {
+		w.until, w.about = f.Time+int64(r.suppress), aboutOf(f)
+	}
+	s.said[key] = w
 	s.changed[key] = struct{}{}
 	if len(s.said) > s.size {
 		forget(s, s.said, f.Time, func(w window) int64 { return w.until })
@@ -165,8 +180,9 @@ func forget[V any](s *Suppression, m map[memoryKey]V, now int64, until func(V) i
 	}
 }
 
-// recordVersion begins the value of each record.
-const recordVersion = 2
+// recordVersion begins the value of each record. Records of version 2 have no count of
+// what was held back; they are read, too.
+const recordVersion = 3
 
 // Cut returns what changed since the last Cut, sorted by key. The records are the
 // caller's.
@@ -175,11 +191,11 @@ func (s *Suppression) Cut() []behavior.Record {
 	for k := range s.changed {
 		r := behavior.Record{Key: slices.Clone(k[:])}
 		if w, ok := s.said[k]; ok {
-			r.Value = memory{until: w.until, about: w.about}.append(k[0])
+			r.Value = memory{until: w.until, about: w.about, held: w.held}.append(k[0])
 		} else if h, ok := s.risks[k]; ok {
 			r.Value = h.bytes()
 		} else if e, ok := s.fates[k]; ok {
-			r.Value = memory(e).append(k[0])
+			r.Value = memory{until: e.until, about: e.about, said: e.said}.append(k[0])
 		}
 		all = append(all, r)
 	}
@@ -189,7 +205,12 @@ func (s *Suppression) Cut() []behavior.Record {
 }
 
 // memory is what a record says, of either kind.
-type memory fate
+type memory struct {
+	until int64
+	about about
+	held  uint32 // of a window
+	said  bool   // of an episode
+}
 
 func (m memory) append(kind byte) []byte {
 	b := binary.LittleEndian.AppendUint64([]byte{recordVersion}, uint64(m.until))
@@ -198,6 +219,7 @@ func (m memory) append(kind byte) []byte {
 	}
 	switch {
 	case kind == windowMemory:
+		b = binary.LittleEndian.AppendUint32(b, m.held)
 	case m.said:
 		b = append(b, 1)
 	default:
@@ -216,23 +238,32 @@ func parse(r behavior.Record) (k memoryKey, m memory, err error) {
 		return k, m, nil
 	}
 	size := 21
-	if k[0] == fateMemory {
+	switch version := r.Value[0]; {
+	case version != recordVersion && version != 2:
+		size = -1
+	case k[0] == fateMemory:
 		size = 22
+	case version == recordVersion:
+		size = 25
 	}
-	if len(r.Value) != size || r.Value[0] != recordVersion {
+	if len(r.Value) != size {
 		return k, m, fmt.Errorf("rules: a suppression record of %d bytes is of no known version", len(r.Value))
 	}
 	m.until = int64(binary.LittleEndian.Uint64(r.Value[1:]))
 	for i := range m.about {
 		m.about[i] = binary.LittleEndian.Uint32(r.Value[9+4*i:])
 	}
-	m.said = k[0] == fateMemory && r.Value[21] == 1
+	if k[0] == fateMemory {
+		m.said = r.Value[21] == 1
+	} else if size == 25 {
+		m.held = binary.LittleEndian.Uint32(r.Value[21:])
+	}
 	return k, m, nil
 }
 
 // merge is what two sensors remember together: what one has said is said.
 func (m memory) merge(o memory) memory {
-	m.said, m.until = m.said || o.said, max(m.until, o.until)
+	m.said, m.until, m.held = m.said || o.said, max(m.until, o.until), max(m.held, o.held)
 	for i, v := range o.about {
 		m.about[i] = max(m.about[i], v)
 	}
@@ -270,9 +301,9 @@ func (s *Suppression) Restore(r behavior.Record) error {
 		delete(s.said, k)
 		delete(s.fates, k)
 	case k[0] == windowMemory:
-		s.said[k] = window{m.until, m.about}
+		s.said[k] = window{m.until, m.held, m.about}
 	default:
-		s.fates[k] = fate(m)
+		s.fates[k] = fate{m.said, m.until, m.about}
 	}
 	return nil
 }
@@ -290,9 +321,11 @@ func (s *Suppression) Share(r behavior.Record) error {
 	if k[0] == windowMemory {
 		w := s.said[k]
 		both := m.merge(memory{until: w.until, about: w.about})
-		s.said[k] = window{both.until, both.about}
+		s.said[k] = window{both.until, w.held, both.about} // each sensor tells what it held back itself
 	} else {
-		s.fates[k] = fate(m.merge(memory(s.fates[k])))
+		e := s.fates[k]
+		both := m.merge(memory{until: e.until, about: e.about, said: e.said})
+		s.fates[k] = fate{both.said, both.until, both.about}
 	}
 	s.changed[k] = struct{}{}
 	return nil

@@ -168,6 +168,9 @@ func (l *loader) filter(rule *rule, at value, source string, names *namedFields,
 			f.Ports = ports
 		}
 	}
+	if f.Kinds == 0 && len(c.Terms()) > 0 {
+		l.problems = append(l.problems, at.doc.Problem(at.path(), "this can never hold: no kind of record has all that it names", ""))
+	}
 	rule.onRecords, rule.kinds = append(rule.onRecords, c), append(rule.kinds, kinds(f.Kinds))
 	return f
 }

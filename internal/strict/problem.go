@@ -141,7 +141,10 @@ func (d *Document) syntax(err error) *Problem {
 		p.What = rest
 	}
 	if p.Line > 0 && p.Line <= len(d.layout.lines) {
-		p.Excerpt = mask(strings.TrimRight(d.layout.lines[p.Line-1], "\r"))
+		line := strings.TrimRight(d.layout.lines[p.Line-1], "\r")
+		if p.Excerpt = mask(line); p.Column > len(line)+1 { // of a key that is there twice, the library counts past its value
+			p.Column = 1 + len(line) - len(strings.TrimLeft(line, " \t"))
+		}
 	} else {
 		p.Line, p.Column = 0, 0
 	}
