@@ -32,61 +32,61 @@ type field struct {
 	get    func(o *event.Observation) any
 }
 
-// detectors lists the features of each detector: the names below its own.
-// A test compares it with what package behavior says.
+// detectors lists the features of each detector: the names below its own; fields.tsv
+// says what they are. A test compares it with what package behavior says.
 var detectors = map[string]map[string]field{
 	"scan": {
 		"kind":  {kind: text, values: []string{"horizontal", "vertical", "block", "sweep", "slow", "distributed"}},
-		"shape": {kind: text, values: []string{"horizontal", "vertical", "block", "sweep", "distributed"}}, // also of a slow one
+		"shape": {kind: text, values: []string{"horizontal", "vertical", "block", "sweep", "distributed"}},
 
-		"targets":          {kind: number}, // hosts that were tried
-		"ports":            {kind: number}, // different ports that were tried
-		"port":             {kind: number}, // the port, if there is one only
-		"sources":          {kind: number}, // of a distributed scan
-		"attempts":         {kind: number}, // first contacts
-		"failed":           {kind: number}, // of the attempts
-		"rejected":         {kind: number}, // of the failed ones: a host said no
-		"answered":         {kind: number}, // of the attempts
+		"targets":          {kind: number},
+		"ports":            {kind: number},
+		"port":             {kind: number},
+		"sources":          {kind: number},
+		"attempts":         {kind: number},
+		"failed":           {kind: number},
+		"rejected":         {kind: number},
+		"answered":         {kind: number},
 		"answered_hosts":   {kind: number},
-		"failure_rate":     {kind: number}, // 0 to 1
-		"rate_per_second":  {kind: number}, // attempts
+		"failure_rate":     {kind: number},
+		"rate_per_second":  {kind: number},
 		"duration_seconds": {kind: number},
-		"trw_log_ratio":    {kind: number}, // scanner against harmless host, natural logarithm
+		"trw_log_ratio":    {kind: number},
 
 		"time_to_detect_seconds":       {kind: number},
 		"failed_contacts_at_detection": {kind: number},
 
-		"known_scanner":    {kind: truth}, // declared as one
-		"top_ports":        {kind: list},  // such as 445/tcp
-		"answered_targets": {kind: list},  // such as 10.0.0.7:445/tcp
+		"known_scanner":    {kind: truth},
+		"top_ports":        {kind: list},
+		"answered_targets": {kind: list},
 	},
 	"beacon": {
 		"kind":  {kind: text, values: []string{"connection", "http", "dns", "retry", "icmp"}},
-		"basis": {kind: text, values: []string{"address", "name", "dns"}}, // what the contacts have in common
+		"basis": {kind: text, values: []string{"address", "name", "dns"}},
 
-		"score":            {kind: number}, // 0 to 1: timing and context together
-		"timing_score":     {kind: number}, // 0 to 1: timing alone
-		"log_odds":         {kind: number}, // a timer against the best irregular process, natural logarithm
+		"score":            {kind: number},
+		"timing_score":     {kind: number},
+		"log_odds":         {kind: number},
 		"log_odds_per_gap": {kind: number},
-		"irregular_model":  {kind: text}, // that process
+		"irregular_model":  {kind: text},
 		"period_seconds":   {kind: number},
-		"jitter":           {kind: number}, // share of the period
-		"missed":           {kind: number}, // share of contacts that did not come
+		"jitter":           {kind: number},
+		"missed":           {kind: number},
 		"contacts":         {kind: number},
-		"connections":      {kind: number}, // or requests, or questions
-		"failed":           {kind: number}, // connections that nobody answered
-		"size_regularity":  {kind: number}, // 0 to 1
-		"hours_active":     {kind: number}, // of the week
-		"periods":          {kind: number}, // from the first contact to the last
-		"next_expected":    {kind: text},   // RFC 3339
+		"connections":      {kind: number},
+		"failed":           {kind: number},
+		"size_regularity":  {kind: number},
+		"hours_active":     {kind: number},
+		"periods":          {kind: number},
+		"next_expected":    {kind: text},
 
 		"bytes_out_per_contact": {kind: number},
 		"bytes_in_per_contact":  {kind: number},
 
-		"hosts_sharing": {kind: number}, // local hosts that use the far end
-		"hosts_known":   {kind: number}, // local hosts in all
-		"prevalence":    {kind: number}, // the one as a share of the other
-		"rank":          {kind: number}, // among popular domains, 0: not among them
+		"hosts_sharing": {kind: number},
+		"hosts_known":   {kind: number},
+		"prevalence":    {kind: number},
+		"rank":          {kind: number},
 		"service_class": {kind: text, values: []string{"", "time", "names", "local", "update", "telemetry", "revocation", "push", "meeting", "speed test", "backup", "platform"}},
 		"ja3":           {kind: text},
 		"ja4":           {kind: text},
@@ -94,18 +94,18 @@ var detectors = map[string]map[string]field{
 	"exfiltration": {
 		"kind": {kind: text, values: []string{"bulk", "long", "slow", "split", "inbound", "icmp", "ntp", "dns"}},
 
-		"bytes":          {kind: number}, // of payload, sent
-		"bytes_usual":    {kind: number}, // what the destination usually gets a day; 0: not known
+		"bytes":          {kind: number},
+		"bytes_usual":    {kind: number},
 		"bytes_received": {kind: number},
-		"largest_bytes":  {kind: number}, // of one connection
-		"ratio":          {kind: number}, // producer/consumer ratio, -1 to 1
+		"largest_bytes":  {kind: number},
+		"ratio":          {kind: number},
 		"connections":    {kind: number},
 		"destinations":   {kind: number},
-		"age_hours":      {kind: number}, // that the host has known the destination for
-		"prevalence":     {kind: number}, // share of the hosts that deal with the destination, 0 to 1
-		"hosts":          {kind: number}, // how many that are
-		"rank":           {kind: number}, // place in the list of popular domains; 0: not in it
-		"log_odds":       {kind: number}, // the sum of the evidence
+		"age_hours":      {kind: number},
+		"prevalence":     {kind: number},
+		"hosts":          {kind: number},
+		"rank":           {kind: number},
+		"log_odds":       {kind: number},
 
 		"duration_seconds":       {kind: number},
 		"rate_bytes_per_second":  {kind: number},
@@ -113,30 +113,30 @@ var detectors = map[string]map[string]field{
 
 		"class":       {kind: text, values: []string{"", "time", "names", "local", "update", "telemetry", "revocation", "push", "meeting", "speed test", "backup", "platform"}},
 		"name_source": {kind: text},
-		"disputed":    {kind: truth}, // the sensor's counts contradict each other
-		"addresses":   {kind: list},  // of a split upload
+		"disputed":    {kind: truth},
+		"addresses":   {kind: list},
 	},
 	"long_connection": {
-		"score": {kind: number}, // probability after all context, 0 to 1
+		"score": {kind: number},
 
-		"duration_seconds": {kind: number}, // of the connection that made the case
-		"total_seconds":    {kind: number}, // of all connections from ten minutes on
-		"usual_seconds":    {kind: number}, // how long such connections to the destination usually are; 0: not known
-		"connections":      {kind: number}, // of the host with the destination, from ten minutes on
+		"duration_seconds": {kind: number},
+		"total_seconds":    {kind: number},
+		"usual_seconds":    {kind: number},
+		"connections":      {kind: number},
 		"bytes_out":        {kind: number},
 		"bytes_in":         {kind: number},
-		"bytes_per_second": {kind: number}, // both ways
-		"hosts":            {kind: number}, // that deal with the destination
+		"bytes_per_second": {kind: number},
+		"hosts":            {kind: number},
 		"hosts_known":      {kind: number},
-		"prevalence":       {kind: number}, // share of the hosts that deal with the destination, 0 to 1
-		"age_days":         {kind: number}, // that somebody inside has dealt with it for
-		"rank":             {kind: number}, // place in the list of popular domains; 0: not in it
+		"prevalence":       {kind: number},
+		"age_days":         {kind: number},
+		"rank":             {kind: number},
 
 		"time_to_detect_seconds": {kind: number},
 
-		"running":         {kind: truth}, // it goes on
-		"begin_seen":      {kind: truth}, // the sensor saw how it began
-		"bad_certificate": {kind: truth}, // one that nobody vouches for
+		"running":         {kind: truth},
+		"begin_seen":      {kind: truth},
+		"bad_certificate": {kind: truth},
 
 		"service_class": {kind: text, values: []string{"", "time", "names", "local", "update", "telemetry", "revocation", "push", "meeting", "speed test", "backup", "platform"}},
 	},
@@ -144,48 +144,48 @@ var detectors = map[string]map[string]field{
 		"kind": {kind: text, values: []string{"fast", "slow", "shared", "resolver"}},
 
 		"queries":           {kind: number},
-		"subnames":          {kind: number}, // different names below the domain, new to the host
-		"subname_bytes":     {kind: number}, // of them, without the domain
-		"subname_bytes_1h":  {kind: number}, // the most within an hour
-		"subname_bytes_24h": {kind: number}, // the most within a day
-		"novelty":           {kind: number}, // new names a query, 0 to 1
-		"mean_name":         {kind: number}, // bytes before the domain
-		"mean_label":        {kind: number}, // bytes
-		"longest_label":     {kind: number}, // bytes
-		"entropy":           {kind: number}, // bits a character
-		"encoded":           {kind: number}, // encoded data against a host's name, nats a character
-		"nxdomain_share":    {kind: number}, // of the answers, 0 to 1
-		"answer_bytes":      {kind: number}, // of all answers
-		"answer_ttl":        {kind: number}, // seconds, mean
-		"bytes_out":         {kind: number}, // an estimate of what was sent
-		"prevalence":        {kind: number}, // share of the hosts that ask for the domain
-		"hosts":             {kind: number}, // that do
-		"rank":              {kind: number}, // of the domain among popular ones, 0: none
-		"log_odds":          {kind: number}, // natural logarithm
+		"subnames":          {kind: number},
+		"subname_bytes":     {kind: number},
+		"subname_bytes_1h":  {kind: number},
+		"subname_bytes_24h": {kind: number},
+		"novelty":           {kind: number},
+		"mean_name":         {kind: number},
+		"mean_label":        {kind: number},
+		"longest_label":     {kind: number},
+		"entropy":           {kind: number},
+		"encoded":           {kind: number},
+		"nxdomain_share":    {kind: number},
+		"answer_bytes":      {kind: number},
+		"answer_ttl":        {kind: number},
+		"bytes_out":         {kind: number},
+		"prevalence":        {kind: number},
+		"hosts":             {kind: number},
+		"rank":              {kind: number},
+		"log_odds":          {kind: number},
 		"duration_seconds":  {kind: number},
 
 		"time_to_detect_seconds": {kind: number},
 		"queries_at_detection":   {kind: number},
-		"period_seconds":         {kind: number}, // of the timer on which the questions come; 0: none was found
+		"period_seconds":         {kind: number},
 
-		"resolver": {kind: address}, // that is asked, if it is one
-		"direct":   {kind: truth},   // a server outside is asked, and about this domain only
-		"types":    {kind: list},    // of queries, such as TXT
-		"examples": {kind: list},    // names
+		"resolver": {kind: address},
+		"direct":   {kind: truth},
+		"types":    {kind: list},
+		"examples": {kind: list},
 	},
 	"risk": {
-		"score":    {kind: number}, // the sum of what was found on the host, each with its age
+		"score":    {kind: number},
 		"findings": {kind: number},
-		"rules":    {kind: number}, // that found something
-		"tactics":  {kind: number}, // of ATT&CK, that these speak of
+		"rules":    {kind: number},
+		"tactics":  {kind: number},
 		"rule_ids": {kind: list},
 	},
 	"event": {
-		"kind": {kind: text}, // of the record
+		"kind": {kind: text},
 	},
 	"threshold": {
-		"amount":           {kind: number}, // of what is counted or summed up
-		"at_least":         {kind: number}, // that the rule asks for
+		"amount":           {kind: number},
+		"at_least":         {kind: number},
 		"records":          {kind: number},
 		"duration_seconds": {kind: number},
 	},
@@ -195,19 +195,19 @@ var detectors = map[string]map[string]field{
 	},
 	"first_seen": {
 		"value":         {kind: text},
-		"others":        {kind: number}, // values that the entity had before
-		"known_seconds": {kind: number}, // that the entity has been known for
+		"others":        {kind: number},
+		"known_seconds": {kind: number},
 	},
 	"rarity": {
 		"value":    {kind: text},
-		"hosts":    {kind: number}, // that have had the value
-		"of_hosts": {kind: number}, // that there are
+		"hosts":    {kind: number},
+		"of_hosts": {kind: number},
 	},
 	"baseline": {
-		"amount":   {kind: number}, // of what is counted or summed up
-		"usual":    {kind: number}, // at this time
-		"sigmas":   {kind: number}, // above that
-		"measures": {kind: number}, // that this rests on
+		"amount":   {kind: number},
+		"usual":    {kind: number},
+		"sigmas":   {kind: number},
+		"measures": {kind: number},
 	},
 }
 

@@ -108,7 +108,8 @@ func app(e *event.Event) *event.App           { return e.App }
 func far(e *event.Event) *event.Known         { return e.Far() }
 
 // recordFields are what conditions on records can name. The names are those of ECS
-// where it has one; the rest is the sensor's word below the name of its log.
+// where it has one; the rest is the sensor's word below the name of its log. fields.tsv
+// says what they are.
 var recordFields = mergeFields(recordCommon, recordConn, recordNames, recordWeb, recordHosts, recordSensor)
 
 func mergeFields(parts ...map[string]recordField) map[string]recordField {
@@ -127,7 +128,7 @@ func mergeFields(parts ...map[string]recordField) map[string]recordField {
 var recordCommon = map[string]recordField{
 	"record.kind":                   textOf(allKinds, itself, func(e *event.Event) string { return e.Kind.String() }, kindNames()...),
 	"record.sensor":                 textOf(allKinds, itself, func(e *event.Event) string { return e.Sensor.String() }, "zeek", "suricata"),
-	"record.snapshot":               truthOf(allKinds, itself, func(e *event.Event) bool { return e.Flags&event.FlagSnapshot != 0 }), // the connection goes on
+	"record.snapshot":               truthOf(allKinds, itself, func(e *event.Event) bool { return e.Flags&event.FlagSnapshot != 0 }),
 	"source.ip":                     addrOf(func(e *event.Event) netip.Addr { return e.Orig.Addr }),
 	"source.port":                   numberOf(allKinds, condition.NoUnit, itself, func(e *event.Event) float64 { return float64(e.Orig.Port) }),
 	"source.local":                  truthOf(allKinds, itself, func(e *event.Event) bool { return e.Orig.Scope == event.ScopeLocal }),
@@ -138,12 +139,12 @@ var recordCommon = map[string]recordField{
 	"network.vlan.id":               numberOf(allKinds, condition.NoUnit, itself, func(e *event.Event) float64 { return float64(e.VLAN) }),
 	"network.direction":             textOf(allKinds, itself, func(e *event.Event) string { return event.Direction(e.Orig.Scope, e.Resp.Scope) }, "inbound", "outbound", "internal", "external"),
 	"event.duration":                numberOf(allKinds, condition.Nanoseconds, itself, func(e *event.Event) float64 { return float64(e.End - e.Time) }),
-	"destination.domain":            textOf(allKinds, far, func(k *event.Known) string { return k.Name }), // what the responder is called
+	"destination.domain":            textOf(allKinds, far, func(k *event.Known) string { return k.Name }),
 	"destination.registered_domain": textOf(allKinds, far, func(k *event.Known) string { return k.Domain }),
 	"destination.class":             textOf(allKinds, far, func(k *event.Known) string { return k.Class.String() }),
-	"destination.rank":              numberOf(allKinds, condition.NoUnit, far, func(k *event.Known) float64 { return float64(k.Rank) }),     // among popular domains; 0: not among them
-	"destination.hosts":             numberOf(allKinds, condition.NoUnit, far, func(k *event.Known) float64 { return float64(hostsOf(k)) }), // local hosts that use it, within 30 days
-	"network.hosts":                 numberOf(allKinds, condition.NoUnit, far, func(k *event.Known) float64 { return float64(k.Hosts) }),    // local hosts that are active
+	"destination.rank":              numberOf(allKinds, condition.NoUnit, far, func(k *event.Known) float64 { return float64(k.Rank) }),
+	"destination.hosts":             numberOf(allKinds, condition.NoUnit, far, func(k *event.Known) float64 { return float64(hostsOf(k)) }),
+	"network.hosts":                 numberOf(allKinds, condition.NoUnit, far, func(k *event.Known) float64 { return float64(k.Hosts) }),
 	"destination.new":               truthOf(allKinds, itself, func(e *event.Event) bool { return e.Known != nil && hostsOf(e.Known) <= 1 && first(e.Known) }),
 }
 
@@ -172,7 +173,7 @@ func kindNames() (names []string) {
 }
 
 var recordConn = map[string]recordField{
-	"network.protocol":  textOf(carryConn, conn, func(c *event.Conn) string { return c.Service }), // protocols the sensor recognised, by commas
+	"network.protocol":  textOf(carryConn, conn, func(c *event.Conn) string { return c.Service }),
 	"source.bytes":      numberOf(carryConn, condition.Bytes, conn, func(c *event.Conn) float64 { return float64(max(c.OrigIPBytes, c.OrigBytes)) }),
 	"destination.bytes": numberOf(carryConn, condition.Bytes, conn, func(c *event.Conn) float64 { return float64(max(c.RespIPBytes, c.RespBytes)) }),
 	"network.bytes": numberOf(carryConn, condition.Bytes, conn, func(c *event.Conn) float64 {
@@ -338,21 +339,21 @@ var recordHosts = map[string]recordField{
 	"software.type":        textOf(carrySoft, software, func(s *event.Software) string { return s.Type }),
 	"software.name":        textOf(carrySoft, software, func(s *event.Software) string { return s.Name }),
 	"software.version":     textOf(carrySoft, software, func(s *event.Software) string { return s.Unparsed }),
-	"application.command":  textOf(carryApp, app, func(a *event.App) string { return a.Command }), // of FTP, SMTP, MQTT, DCE/RPC and others
+	"application.command":  textOf(carryApp, app, func(a *event.App) string { return a.Command }),
 	"application.argument": textOf(carryApp, app, func(a *event.App) string { return a.Argument }),
 	"application.status":   textOf(carryApp, app, func(a *event.App) string { return a.Status }),
 	"application.user":     textOf(carryApp, app, func(a *event.App) string { return a.User }),
 	"application.version":  textOf(carryApp, app, func(a *event.App) string { return a.Version }),
-	"application.names":    listOf(carryApp, app, func(a *event.App) []string { return a.Names }), // paths, recipients, topics, objects
+	"application.names":    listOf(carryApp, app, func(a *event.App) []string { return a.Names }),
 	"application.size":     numberOf(carryApp, condition.Bytes, app, func(a *event.App) float64 { return float64(a.Size) }),
 }
 
 var recordSensor = map[string]recordField{
-	"notice.name":         textOf(carryNote, notice, func(n *event.Notice) string { return n.Name }), // Zeek's note, or the signature
+	"notice.name":         textOf(carryNote, notice, func(n *event.Notice) string { return n.Name }),
 	"notice.message":      textOf(carryNote, notice, func(n *event.Notice) string { return n.Message }),
 	"notice.sub":          textOf(carryNote, notice, func(n *event.Notice) string { return n.Sub }),
 	"notice.category":     textOf(carryNote, notice, func(n *event.Notice) string { return n.Category }),
-	"notice.severity":     numberOf(carryNote, condition.NoUnit, notice, func(n *event.Notice) float64 { return float64(n.Severity) }), // Suricata's: 1 is worst
+	"notice.severity":     numberOf(carryNote, condition.NoUnit, notice, func(n *event.Notice) float64 { return float64(n.Severity) }),
 	"notice.action":       textOf(carryNote, notice, func(n *event.Notice) string { return n.Action }),
 	"notice.signature_id": numberOf(carryNote, condition.NoUnit, notice, func(n *event.Notice) float64 { return float64(n.SignatureID) }),
 }

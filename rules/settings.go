@@ -3,6 +3,7 @@ package rules
 import (
 	"fmt"
 	"net/netip"
+	"strconv"
 	"strings"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 type setting struct {
 	key     string
 	allowed string
+	missing func(c *behavior.Config) string // what it is without the key, as the file would write it
 	read    func(s setting, r *reader, c *behavior.Config, say func(value, any) bool)
 }
 
@@ -78,7 +80,7 @@ var settings = map[string][]setting{
 
 // share is a number between two others.
 func share(key string, low, high float64, field func(*behavior.Config) *float64) setting {
-	return setting{key, fmt.Sprintf("a number above %g and below %g", low, high), func(s setting, r *reader, c *behavior.Config, say func(value, any) bool) {
+	return setting{key, fmt.Sprintf("a number above %g and below %g", low, high), func(c *behavior.Config) string { return fmt.Sprint(*field(c)) }, func(s setting, r *reader, c *behavior.Config, say func(value, any) bool) {
 		r.number(key, s.allowed, func(at value, v float64) {
 			if !(v > low && v < high) {
 				r.report(at, fmt.Sprintf("%s = %v", key, at.any), s.allowed)
@@ -91,7 +93,7 @@ func share(key string, low, high float64, field func(*behavior.Config) *float64)
 
 // whole is a whole number from low to high.
 func whole(key string, low, high int64, field func(*behavior.Config) *int) setting {
-	return setting{key, fmt.Sprintf("a whole number from %d to %d", low, high), func(s setting, r *reader, c *behavior.Config, say func(value, any) bool) {
+	return setting{key, fmt.Sprintf("a whole number from %d to %d", low, high), func(c *behavior.Config) string { return fmt.Sprint(*field(c)) }, func(s setting, r *reader, c *behavior.Config, say func(value, any) bool) {
 		read(r, key, s.allowed, func(at value, v int64) {
 			if v < low || v > high {
 				r.report(at, fmt.Sprintf("%s = %d", key, v), s.allowed)
@@ -104,7 +106,7 @@ func whole(key string, low, high int64, field func(*behavior.Config) *int) setti
 
 // span is a duration from low to high.
 func span(key string, low, high time.Duration, field func(*behavior.Config) *time.Duration) setting {
-	return setting{key, fmt.Sprintf("a duration from %s to %s", brief(low), brief(high)), func(s setting, r *reader, c *behavior.Config, say func(value, any) bool) {
+	return setting{key, fmt.Sprintf("a duration from %s to %s", brief(low), brief(high)), func(c *behavior.Config) string { return strconv.Quote(brief(*field(c))) }, func(s setting, r *reader, c *behavior.Config, say func(value, any) bool) {
 		r.duration(key, func(at value, v time.Duration) {
 			if v < low || v > high {
 				r.report(at, fmt.Sprintf("%s = %q", key, at.any), s.allowed)
@@ -127,9 +129,12 @@ func brief(d time.Duration) string {
 	return s
 }
 
+// noneMissing is what a list is that no rule writes.
+func noneMissing(*behavior.Config) string { return "[]" }
+
 // networks is a list of networks; those of all rules come together.
 func networks(key string, field func(*behavior.Config) *[]netip.Prefix) setting {
-	return setting{key, `networks and addresses, such as ["10.1.2.0/24", "10.1.3.4"]`, func(s setting, r *reader, c *behavior.Config, _ func(value, any) bool) {
+	return setting{key, `networks and addresses, such as ["10.1.2.0/24", "10.1.3.4"]`, noneMissing, func(s setting, r *reader, c *behavior.Config, _ func(value, any) bool) {
 		r.texts(key, func(at value, text string) {
 			p, err := condition.Network(text)
 			if err != nil {
@@ -143,7 +148,7 @@ func networks(key string, field func(*behavior.Config) *[]netip.Prefix) setting 
 
 // domains is a list of domains; those of all rules come together.
 func domains(key string, field func(*behavior.Config) *[]string) setting {
-	return setting{key, `domains, such as ["telemetry.example"]`, func(s setting, r *reader, c *behavior.Config, _ func(value, any) bool) {
+	return setting{key, `domains, such as ["telemetry.example"]`, noneMissing, func(s setting, r *reader, c *behavior.Config, _ func(value, any) bool) {
 		r.texts(key, func(at value, text string) {
 			if !domain(text) {
 				r.report(at, fmt.Sprintf("%q is no domain", text), s.allowed)

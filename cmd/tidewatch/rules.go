@@ -30,7 +30,7 @@ func rulesCommand(t terminal) *cobra.Command {
 		Long: `A rule says what is a finding, how severe it is, and how often it is said. Rules
 are TOML files; those of a folder stand beside the shipped ones.`,
 	}
-	c.AddCommand(rulesCheckCommand(t), rulesTestCommand(t), rulesListCommand(t), rulesExplainCommand(t), rulesNewCommand(t), rulesSchemaCommand(t))
+	c.AddCommand(rulesCheckCommand(t), rulesTestCommand(t), rulesListCommand(t), rulesExplainCommand(t), rulesFieldsCommand(t), rulesNewCommand(t), rulesSchemaCommand(t))
 	return c
 }
 
@@ -289,6 +289,26 @@ func explainRule(ctx context.Context, t terminal, dirs []string, id string, logs
 		}
 	}
 	return nil
+}
+
+func rulesFieldsCommand(t terminal) *cobra.Command {
+	return &cobra.Command{
+		Use:   "fields DETECTOR",
+		Short: "List what the conditions of a detector's rules can name",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			all := rules.Fields(args[0])
+			if all == nil {
+				_, names, _ := rules.Template("")
+				return exit{exitUsage, fmt.Errorf("no detector is called %q%s; there are %s", args[0], strict.Nearest(args[0], names), strings.Join(names, ", "))}
+			}
+			w := tabwriter.NewWriter(t.out, 0, 0, 2, ' ', 0)
+			for _, f := range all {
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", f.Name, f.Type, f.Example, f.Says)
+			}
+			return w.Flush()
+		},
+	}
 }
 
 func rulesNewCommand(t terminal) *cobra.Command {

@@ -66,6 +66,48 @@ func TestRulesNew(t *testing.T) {
 	}
 }
 
+// The first rule of docs/rules.md is sound, and does what is said of it.
+func TestRulesDocument(t *testing.T) {
+	b, err := os.ReadFile("../../docs/rules.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rule, scenario := fenced(t, string(b), "```toml\n[rule.telnet", "```toml\n"), fenced(t, string(b), "   ```\n   -- fires", "   ```\n")
+	dir := ruleFolder(t, map[string]string{"telnet.toml": rule, "telnet-from-outside.txtar": strings.ReplaceAll(scenario, "\n   ", "\n")[3:]})
+	status, out, errs := tidewatch(t, "rules", "test", dir)
+	if status != 0 || strings.Count(out, "ok ") != 2 {
+		t.Errorf("status %d: %s%s", status, out, errs)
+	}
+}
+
+// fenced returns the block of a document that begins like this, without its fences.
+func fenced(t *testing.T, doc, begin, fence string) string {
+	t.Helper()
+	i := strings.Index(doc, begin)
+	if i < 0 {
+		t.Fatalf("no %q", begin)
+	}
+	block, _, _ := strings.Cut(doc[i+len(fence):], "```")
+	return block
+}
+
+func TestRulesFields(t *testing.T) {
+	f := func(detector string, want ...string) {
+		t.Helper()
+		status, out, errs := tidewatch(t, "rules", "fields", detector)
+		for _, w := range want {
+			if status != 0 || !strings.Contains(out, w) {
+				t.Errorf("%s, status %d, no %q:\n%s%s", detector, status, w, out, errs)
+			}
+		}
+	}
+	f("scan", "scan.targets ", "source.ip ")
+	f("threshold", "tls.client.ja4 ", "destination.new ")
+	if status, _, errs := tidewatch(t, "rules", "fields", "bacon"); status != 2 || !strings.Contains(errs, `did you mean "beacon"?`) {
+		t.Errorf("status %d: %s", status, errs)
+	}
+}
+
 func TestRulesList(t *testing.T) {
 	dir := ruleFolder(t, map[string]string{"b.toml": "[rule.telnet]\nenabled = false\n"})
 	_, out, _ := tidewatch(t, "rules", "list", dir)
