@@ -17,9 +17,9 @@ import (
 func setupCommand(t terminal) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "setup",
-		Short: "Prepare the servers that findings are sent to",
+		Short: "Prepare the servers that findings are sent to and shown by",
 	}
-	c.AddCommand(setupElasticsearchCommand(t))
+	c.AddCommand(setupElasticsearchCommand(t), setupKibanaCommand(t))
 	return c
 }
 

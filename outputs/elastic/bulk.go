@@ -12,6 +12,7 @@ import (
 	"github.com/elastic/go-elasticsearch/v8/esapi"
 
 	"tidewatch/outputs"
+	"tidewatch/outputs/dial"
 )
 
 // answerFields is what of an answer is looked at.
@@ -70,7 +71,7 @@ type trouble struct {
 // deliver returns nil when each document of l is indexed, or a dead letter. It returns
 // an error when ctx has ended, or when the server has never been the right one.
 func (o *Output) deliver(ctx context.Context, l *load) error {
-	pause := backoff{max: time.Duration(o.cfg.MaxBackoff)}
+	pause := dial.Backoff{Max: time.Duration(o.cfg.MaxBackoff)}
 	for again := false; len(l.docs) > 0; {
 		n := o.pace.fit(l.docs)
 		if again {
@@ -78,7 +79,7 @@ func (o *Output) deliver(ctx context.Context, l *load) error {
 		}
 		left, t := o.try(ctx, l, l.docs[:n])
 		if left < n {
-			pause.tries = 0
+			pause.Reset()
 		}
 		l.docs = append(l.docs[:left], l.docs[n:]...)
 		if t == nil {
@@ -97,7 +98,7 @@ func (o *Output) deliver(ctx context.Context, l *load) error {
 		}
 		o.ill(t.text, left)
 		o.counts.retries.Add(uint64(left))
-		if err := pause.wait(ctx, t.header); err != nil {
+		if err := pause.Wait(ctx, t.header); err != nil {
 			return err
 		}
 	}
@@ -244,11 +245,11 @@ func (o *Output) bury(letters []letter) error {
 	if len(letters) == 0 {
 		return nil
 	}
-	if err := o.dead.add(letters); err != nil {
+	if err := o.dead.Add(lines(letters, time.Now())); err != nil {
 		return err
 	}
 	o.counts.dead.Add(uint64(len(letters)))
-	o.say.dead(o.log, &letters[0], o.dead.path)
+	o.say.dead(o.log, &letters[0], o.dead.Path)
 	return nil
 }
 

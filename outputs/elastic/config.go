@@ -1,16 +1,14 @@
 package elastic
 
 import (
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"net/url"
 	"regexp"
-	"strings"
 	"time"
 
 	"tidewatch/event"
 	"tidewatch/internal/strict"
+	"tidewatch/outputs/dial"
 )
 
 // Flavors of servers.
@@ -35,14 +33,7 @@ type Config struct {
 	APIKey       strict.Secret `toml:"api_key"` // base64 of id:key, as the server returns it in "encoded"
 	ServiceToken strict.Secret `toml:"service_token"`
 
-	// CAFile holds certificates, in PEM, of which one must have signed the server's.
-	// CAFingerprint is the SHA-256 of a certificate that the server must present, in
-	// hexadecimal. Without both, the system's authorities decide.
-	CAFile        string `toml:"ca_file"`
-	CAFingerprint string `toml:"ca_fingerprint"`
-	// Proxy is the URL of a proxy, or "none". Without it the environment decides
-	// (HTTPS_PROXY, NO_PROXY).
-	Proxy string `toml:"proxy"`
+	dial.HTTP
 
 	Timeout    strict.Duration `toml:"timeout"`     // of one request, from first to last byte
 	MaxBackoff strict.Duration `toml:"max_backoff"` // between two tries
@@ -89,7 +80,7 @@ func (c *Config) Check(bad func(key, what, allowed string)) {
 		bad("addresses", "no address", "at least one URL, such as https://127.0.0.1:9200")
 	}
 	for _, a := range c.Addresses {
-		if _, err := address(a); err != nil {
+		if _, err := dial.URL(a); err != nil {
 			bad("addresses", err.Error(), "URLs such as https://127.0.0.1:9200, without a password")
 		}
 	}
@@ -136,19 +127,7 @@ func (c *Config) checkIdentity(bad func(key, what, allowed string)) {
 	if (c.Username == "") != c.Password.IsZero() {
 		bad("password", "a username without a password, or the reverse", "both or none")
 	}
-	if c.CAFile != "" && c.CAFingerprint != "" {
-		bad("ca_fingerprint", "ca_file and ca_fingerprint", "one of them")
-	}
-	if c.CAFingerprint != "" {
-		if _, err := fingerprint(c.CAFingerprint); err != nil {
-			bad("ca_fingerprint", err.Error(), "64 hexadecimal digits: the SHA-256 of a certificate")
-		}
-	}
-	if c.Proxy != "" && c.Proxy != "none" {
-		if _, err := address(c.Proxy); err != nil {
-			bad("proxy", err.Error(), `the URL of a proxy, without a password (the environment may hold one), or "none"`)
-		}
-	}
+	c.CheckHTTP(bad)
 }
 
 // Validate returns everything that is wrong, for those who did not read the
@@ -159,31 +138,6 @@ func (c *Config) Validate() error {
 		errs = append(errs, fmt.Errorf("%s: %s; allowed: %s", key, what, allowed))
 	})
 	return errors.Join(errs...)
-}
-
-// address reads a URL. Its error does not show what may be a password.
-func address(s string) (*url.URL, error) {
-	u, err := url.Parse(s)
-	switch {
-	case err != nil:
-		return nil, errors.New("an address that is no URL")
-	case u.User != nil:
-		return nil, errors.New("an address with a password in it")
-	case u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "":
-		return nil, fmt.Errorf("address %q", s)
-	}
-	u.Path = strings.TrimRight(u.Path, "/")
-	return u, nil
-}
-
-// fingerprint reads a SHA-256, with or without colons.
-func fingerprint(s string) ([32]byte, error) {
-	var sum [32]byte
-	b, err := hex.DecodeString(strings.ReplaceAll(s, ":", ""))
-	if err != nil || len(b) != len(sum) {
-		return sum, errors.New("a fingerprint that is no SHA-256")
-	}
-	return [32]byte(b), nil
 }
 
 // kinds returns which kinds of records are meant.

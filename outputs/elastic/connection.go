@@ -2,17 +2,12 @@ package elastic
 
 import (
 	"context"
-	"crypto/sha256"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"sync/atomic"
 	"time"
 
@@ -20,6 +15,7 @@ import (
 	"github.com/elastic/go-elasticsearch/v8/esapi"
 
 	"tidewatch/outputs"
+	"tidewatch/outputs/dial"
 )
 
 // connection speaks to the nodes of one cluster. It may be used concurrently.
@@ -36,13 +32,13 @@ var ErrForeign = errors.New("not the server that was asked for")
 
 // connect prepares a connection; nothing is sent yet.
 func connect(cfg *Config) (*connection, error) {
-	transport, err := newTransport(cfg)
+	transport, err := cfg.Transport(time.Duration(cfg.Timeout), cfg.Requests+1)
 	if err != nil {
 		return nil, err
 	}
 	var urls []*url.URL
 	for _, a := range cfg.Addresses {
-		u, err := address(a)
+		u, err := dial.URL(a)
 		if err != nil {
 			return nil, err
 		}
@@ -67,76 +63,6 @@ func connect(cfg *Config) (*connection, error) {
 		return nil, err
 	}
 	return &connection{nodes: nodes, flavor: cfg.Flavor, timeout: time.Duration(cfg.Timeout)}, nil
-}
-
-// newTransport returns one of our own: the library's takes neither time limits nor a
-// proxy for connections whose fingerprint it checks.
-func newTransport(cfg *Config) (*http.Transport, error) {
-	t := &http.Transport{
-		DialContext:           (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
-		TLSHandshakeTimeout:   10 * time.Second,
-		ResponseHeaderTimeout: time.Duration(cfg.Timeout),
-		MaxIdleConnsPerHost:   cfg.Requests + 1,
-		IdleConnTimeout:       90 * time.Second,
-		TLSClientConfig:       &tls.Config{MinVersion: tls.VersionTLS12},
-		DisableCompression:    true,
-	}
-	switch cfg.Proxy {
-	case "":
-		t.Proxy = http.ProxyFromEnvironment
-	case "none":
-	default:
-		u, err := address(cfg.Proxy)
-		if err != nil {
-			return nil, err
-		}
-		t.Proxy = http.ProxyURL(u)
-	}
-	if cfg.CAFile != "" {
-		pem, err := os.ReadFile(cfg.CAFile)
-		if err != nil {
-			return nil, err
-		}
-		t.TLSClientConfig.RootCAs = x509.NewCertPool()
-		if !t.TLSClientConfig.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("%s holds no certificate", cfg.CAFile)
-		}
-	}
-	if cfg.CAFingerprint != "" {
-		sum, err := fingerprint(cfg.CAFingerprint)
-		if err != nil {
-			return nil, err
-		}
-		pin(t.TLSClientConfig, sum)
-	}
-	return t, nil
-}
-
-// pin accepts exactly the servers whose own certificate has the fingerprint, or whose
-// chain leads to one that has it. The name in the server's certificate is not looked
-// at: whoever holds the key of a pinned certificate is meant.
-func pin(c *tls.Config, sum [32]byte) {
-	c.InsecureSkipVerify = true // VerifyConnection does it
-	c.VerifyConnection = func(s tls.ConnectionState) error {
-		for i, cert := range s.PeerCertificates {
-			if sha256.Sum256(cert.Raw) != sum {
-				continue
-			}
-			if i == 0 {
-				return nil
-			}
-			// An authority: presenting its certificate proves nothing, its
-			// signature does.
-			roots, between := x509.NewCertPool(), x509.NewCertPool()
-			roots.AddCert(cert)
-			for _, c := range s.PeerCertificates[1:i] {
-				between.AddCert(c)
-			}
-			_, err := s.PeerCertificates[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: between})
-			return err
-		}
-		return errors.New("the server presents no certificate with the fingerprint of ca_fingerprint")
-	}
 }
 
 // reply is a whole answer.

@@ -21,6 +21,7 @@ import (
 
 	"tidewatch/event"
 	"tidewatch/outputs"
+	"tidewatch/outputs/deadletter"
 )
 
 // Output is a connection to one cluster. Write is used by one goroutine; an Exporter
@@ -28,7 +29,7 @@ import (
 type Output struct {
 	cfg    Config
 	conn   *connection
-	dead   *deadLetters
+	dead   *deadletter.File
 	log    *slog.Logger
 	now    func() time.Time
 	pace   pace
@@ -71,7 +72,7 @@ func New(cfg Config, log *slog.Logger) (*Output, error) {
 	}
 	return &Output{
 		cfg: cfg, conn: c, log: log, now: time.Now,
-		dead:    &deadLetters{path: cfg.DeadLetter, most: int64(cfg.DeadLetterSize)},
+		dead:    &deadletter.File{Path: cfg.DeadLetter, Most: int64(cfg.DeadLetterSize)},
 		pace:    pace{docs: cfg.BatchDocuments, most: cfg.BatchDocuments, mostBytes: int(cfg.BatchSize)},
 		stream:  Stream("finding", cfg.Namespace),
 		streams: map[string]bool{},
@@ -115,9 +116,7 @@ func (o *Output) Check(ctx context.Context) error {
 
 // Close releases what the output holds. Write is not called after it.
 func (o *Output) Close() error {
-	o.dead.mu.Lock()
-	defer o.dead.mu.Unlock()
-	return errors.Join(o.dead.close(), o.conn.nodes.Close(context.Background()))
+	return errors.Join(o.dead.Close(), o.conn.nodes.Close(context.Background()))
 }
 
 // Stats returns the counts. It may be called at any time.

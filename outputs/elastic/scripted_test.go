@@ -29,6 +29,7 @@ import (
 
 	"tidewatch/event"
 	"tidewatch/internal/strict"
+	"tidewatch/outputs/deadletter"
 )
 
 // scripted is a server that does what a real one does rarely. It keeps documents as a
@@ -505,24 +506,24 @@ func TestStamp(t *testing.T) {
 
 // The file of dead letters stays bounded, and keeps the newest.
 func TestDeadLetterFile(t *testing.T) {
-	d := &deadLetters{path: filepath.Join(t.TempDir(), "dead"), most: 2000}
+	d := &deadletter.File{Path: filepath.Join(t.TempDir(), "dead"), Most: 2000}
 	for i := range 100 {
 		l := letter{stream: "logs-tidewatch.finding-default", id: fmt.Sprint(i), status: 400, reason: "\x1b[31m\"", document: []byte(`{"@timestamp":1}`)}
-		if err := d.add([]letter{l}); err != nil {
+		if err := d.Add(lines([]letter{l}, time.Now())); err != nil {
 			t.Fatal(err)
 		}
 		if i == 50 { // a restart
-			if err := d.close(); err != nil {
+			if err := d.Close(); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-	ids := append(readLetters(t, d.path+".1"), readLetters(t, d.path)...)
+	ids := append(readLetters(t, d.Path+".1"), readLetters(t, d.Path)...)
 	if len(ids) < 10 || len(ids) > 40 || ids[len(ids)-1] != "99" || ids[0] != fmt.Sprint(100-len(ids)) {
 		t.Errorf("%v", ids)
 	}
-	for _, p := range []string{d.path, d.path + ".1"} {
-		if info, err := os.Stat(p); err != nil || info.Size() > d.most || info.Mode().Perm() != 0o600 {
+	for _, p := range []string{d.Path, d.Path + ".1"} {
+		if info, err := os.Stat(p); err != nil || info.Size() > d.Most || info.Mode().Perm() != 0o600 {
 			t.Errorf("%v %v", info, err)
 		}
 	}
