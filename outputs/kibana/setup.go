@@ -284,7 +284,7 @@ func (k *kibana) load(ctx context.Context, objects []byte) ([]Change, error) {
 		err = errors.Join(err, fmt.Errorf("%s: %s", outputs.Printable(e.Type+" "+e.ID), outputs.Printable(strings.TrimSpace(e.Error.Type+" "+e.Error.Message))))
 	}
 	if err == nil && !r.Success {
-		err = errors.New("Kibana says that the import has failed, and not why")
+		err = errors.New("the import has failed, and Kibana does not say why")
 	}
 	return changes, err
 }

@@ -169,7 +169,7 @@ func TestSetupTrouble(t *testing.T) {
 	f("status 503: Kibana server is not ready yet", status(503, "Kibana server is not ready yet"))
 	f("is not Kibana", func(w http.ResponseWriter) bool { w.Header().Del("kbn-name"); return true })
 	f("search s: missing_references", loaded(`{"success":false,"errors":[{"type":"search","id":"s","error":{"type":"missing_references"}}]}`))
-	f("and not why", loaded(`{"success":false}`))
+	f("does not say why", loaded(`{"success":false}`))
 	f("cannot be read", loaded(`{"success":`))
 	f("links do not find it", loaded(`{"success":true,"successResults":[{"type":"search","id":"s","destinationId":"x"}]}`))
 }
