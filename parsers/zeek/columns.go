@@ -268,6 +268,11 @@ var kindColumns = [event.NumKinds][]column{
 		{name: "forwardable", col: event.KerberosForwardable},
 		{name: "renewable", col: event.KerberosRenewable},
 	},
+	event.KindDCERPC: {
+		{name: "operation", col: event.AppCommand},
+		{name: "endpoint", col: event.AppArgument},
+		{name: "named_pipe", col: event.AppNames},
+	},
 }
 
 // tellTales are the names that say what kind of log it is where no path does, in
@@ -311,6 +316,7 @@ var tellTales = []struct {
 	{"software_type", event.KindSoftware},
 	{"unparsed_version", event.KindSoftware},
 	{"prev_name", event.KindSMB},
+	{"named_pipe", event.KindDCERPC},
 	{"seen_bytes", event.KindFile},
 	{"conn_uids", event.KindFile},
 	{"analyzers", event.KindFile},
@@ -379,6 +385,7 @@ var streams = map[string]stream{
 	"weird":     {kind: event.KindWeird},
 	"software":  {kind: event.KindSoftware},
 	"kerberos":  {kind: event.KindKerberos},
+	"dce_rpc":   {kind: event.KindDCERPC},
 }
 
 // streamOf returns what a path says. The prefix of json-streaming-logs is cut,

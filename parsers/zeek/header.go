@@ -93,10 +93,15 @@ func (h *header) directive(text []byte) error {
 		}
 		return parsers.ErrMeta
 	}
-	if v, ok := bytes.CutPrefix(value, h.sep); ok {
+	v, ok := bytes.CutPrefix(value, h.sep)
+	if ok {
 		value = v
-	} else if len(value) > 0 && isDirective(text) {
-		return parsers.ReasonBadHeader
+	}
+	switch string(name) {
+	case "set_separator", "empty_field", "unset_field", "path", "fields":
+		if !ok && len(value) > 0 {
+			return parsers.ReasonBadHeader
+		}
 	}
 	switch string(name) {
 	case "set_separator":

@@ -55,6 +55,8 @@ func (r *reader) columns(ev *event.Event) {
 		r.software(b.Software(ev))
 	case event.KindKerberos:
 		r.kerberos(b.Kerberos(ev))
+	case event.KindDCERPC:
+		r.dcerpc(b.App(ev))
 	}
 }
 
@@ -267,4 +269,11 @@ func (r *reader) kerberos(d *event.Kerberos) {
 	d.Cipher = r.text(event.KerberosCipher)
 	d.Forwardable = r.truth(event.KerberosForwardable)
 	d.Renewable = r.truth(event.KerberosRenewable)
+}
+
+// dcerpc keeps the pipe, which older logs call by its port, as the only one of Names.
+func (r *reader) dcerpc(d *event.App) {
+	d.Command = r.text(event.AppCommand)
+	d.Argument = r.text(event.AppArgument)
+	d.Names = r.list(event.AppNames)
 }
