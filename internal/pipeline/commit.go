@@ -12,6 +12,8 @@ import (
 type committing struct {
 	*state.Checkpoint
 	met [][]byte // keys of entities that shards want to know more of
+	// settle returns nil when each finding before it is durable.
+	settle func(context.Context) error
 }
 
 // commit makes epochs durable, one after the other. Those that come while one is on its
@@ -26,7 +28,13 @@ func (r *graph) commit(ctx context.Context) error {
 	start := func(c *committing) {
 		flying, waiting, started = c, nil, time.Now()
 		positions = r.acknowledged(c.Checkpoint) // the store may keep c
-		go func() { done <- r.Store.Commit(ctx, c.Checkpoint) }()
+		go func() {
+			err := c.settle(ctx)
+			if err == nil {
+				err = r.Store.Commit(ctx, c.Checkpoint)
+			}
+			done <- err
+		}()
 	}
 	for commits := r.commits; commits != nil || flying != nil; {
 		select {
@@ -81,7 +89,7 @@ const maxRemovals = 1 << 18
 
 // join puts two epochs together, the first of which may be so already.
 func join(a, b *committing) *committing {
-	c := &committing{Checkpoint: &state.Checkpoint{Epoch: b.Epoch}, met: append(a.met, b.met[:min(len(b.met), maxAsked-min(len(a.met), maxAsked))]...)}
+	c := &committing{Checkpoint: &state.Checkpoint{Epoch: b.Epoch}, settle: b.settle, met: append(a.met, b.met[:min(len(b.met), maxAsked-min(len(a.met), maxAsked))]...)}
 	for s := range c.Changed {
 		c.Changed[s] = joinRecords(a.Changed[s], b.Changed[s])
 	}

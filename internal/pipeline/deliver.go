@@ -71,7 +71,18 @@ func (d *deliver) run(ctx context.Context) error {
 	if err := d.write(ctx); err != nil {
 		return err
 	}
+	if err := d.mark(ctx)(ctx); err != nil {
+		return err
+	}
 	return context.Cause(ctx)
+}
+
+// mark returns a function that waits until what was written is durable.
+func (d *deliver) mark(ctx context.Context) func(context.Context) error {
+	if m, ok := d.Sink.(Marker); ok {
+		return m.Mark(ctx)
+	}
+	return func(context.Context) error { return nil }
 }
 
 // whole reports whether all have done their part of an item.
@@ -112,7 +123,7 @@ func (d *deliver) complete(ctx context.Context, p *part) error {
 		c.Changed[state.Suppression] = d.Suppression.Cut()
 	}
 	select {
-	case d.commits <- committing{c, p.met}:
+	case d.commits <- committing{c, p.met, d.mark(ctx)}:
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)

@@ -94,10 +94,18 @@ type Suppressor interface {
 	Cut() []behavior.Record
 }
 
-// Sink takes findings. When Write returns nil they are durable.
+// Sink takes findings. When Write returns nil they are durable, unless it is a Marker.
 type Sink interface {
 	// Write may keep the findings but not fs.
 	Write(ctx context.Context, fs []event.Finding) error
+}
+
+// Marker is a Sink whose Write returns before the findings are durable.
+type Marker interface {
+	// Mark returns a function that returns nil when all findings that were written
+	// before the mark are durable. It is called by another goroutine, and for some marks
+	// only.
+	Mark(ctx context.Context) (settle func(ctx context.Context) error)
 }
 
 // Exporter takes records as they are, beside the shards. It is called by one goroutine.
