@@ -76,6 +76,8 @@ type Store struct {
 type Output struct {
 	NDJSON        NDJSON         `toml:"ndjson"`
 	Elasticsearch *Elasticsearch `toml:"elasticsearch"` // nil: none
+	Webhook       *Webhook       `toml:"webhook"`       // nil: none
+	Syslog        *Syslog        `toml:"syslog"`        // nil: none
 }
 
 // NDJSON is a file of ECS documents, one a line.
@@ -152,7 +154,7 @@ func (c *Config) complete(doc *strict.Document) (bad []*strict.Problem) {
 		bad = append(bad, doc.Problem([]string{"input"}, "there is no input: nothing to read", `a table such as [input.zeek] with paths = ["/opt/zeek/logs/current/*.log"]`))
 	}
 	if c.Output == (Output{}) {
-		bad = append(bad, doc.Problem([]string{"output"}, "there is no output: findings would be lost", `[output.ndjson] with path = "/var/lib/tidewatch/findings.ndjson", or [output.elasticsearch]`))
+		bad = append(bad, doc.Problem([]string{"output"}, "there is no output: findings would be lost", `[output.ndjson] with path = "/var/lib/tidewatch/findings.ndjson", [output.elasticsearch], [output.webhook] or [output.syslog]`))
 	}
 	return bad
 }

@@ -50,6 +50,7 @@ var commented = regexp.MustCompile(`(?m)^# (\[[a-z.]+\]|[a-z_]+ = .*)$`)
 // Each key stands in the file with its default, and with a comment above it; so do
 // those of tables whose names the file chooses.
 func TestFileHasEveryKey(t *testing.T) {
+	t.Setenv("TIDEWATCH_WEBHOOK_URL", "https://hooks.example/x")
 	text := read(t, "tidewatch.toml")
 	var c Config
 	shown := commented.ReplaceAllString(text, "$1")
@@ -67,6 +68,18 @@ func TestFileHasEveryKey(t *testing.T) {
 	es.Records = []string{}
 	if d := cmp.Diff(&es, c.Output.Elasticsearch, secrets); d != "" {
 		t.Errorf("[output.elasticsearch] (-default +file):\n%s", d)
+	}
+	var wh Webhook
+	wh.SetDefaults()
+	wh.URL = strict.NewSecret("https://hooks.example/x")
+	if d := cmp.Diff(&wh, c.Output.Webhook, secrets); d != "" {
+		t.Errorf("[output.webhook] (-default +file):\n%s", d)
+	}
+	var sl Syslog
+	sl.SetDefaults()
+	sl.Address = "siem.example:6514"
+	if d := cmp.Diff(&sl, c.Output.Syslog); d != "" {
+		t.Errorf("[output.syslog] (-default +file):\n%s", d)
 	}
 	lines := strings.Split(text, "\n")
 	for _, key := range keysOf(reflect.TypeFor[Config](), "") {

@@ -8,6 +8,8 @@ import (
 	"tidewatch/behavior/redis"
 	"tidewatch/internal/strict"
 	"tidewatch/outputs/elastic"
+	"tidewatch/outputs/syslog"
+	"tidewatch/outputs/webhook"
 )
 
 // Redis is the section of package behavior/redis.
@@ -52,6 +54,29 @@ func (e *Elasticsearch) Check(bad func(key, what, allowed string)) {
 	}
 }
 
+// Webhook is the section of package outputs/webhook.
+type Webhook struct{ webhook.Config }
+
+// SetDefaults sets what holds where the table says nothing.
+func (w *Webhook) SetDefaults() {
+	w.Config = webhook.Default()
+	w.DeadLetter = "/var/lib/tidewatch/webhook-dead-letters.ndjson"
+}
+
+// Check reports what is wrong with the section.
+func (w *Webhook) Check(bad func(key, what, allowed string)) {
+	w.Config.Check(bad)
+	if !filepath.IsAbs(w.DeadLetter) {
+		bad("dead_letter", fmt.Sprintf("dead_letter = %q", w.DeadLetter), "an absolute path of a file")
+	}
+}
+
+// Syslog is the section of package outputs/syslog.
+type Syslog struct{ syslog.Config }
+
+// SetDefaults sets what holds where the table says nothing.
+func (s *Syslog) SetDefaults() { s.Config = syslog.Default() }
+
 // literals names the secrets that the file itself holds.
 func (c *Config) literals() (keys []string) {
 	note := func(key string, s strict.Secret) {
@@ -65,6 +90,11 @@ func (c *Config) literals() (keys []string) {
 		note("[output.elasticsearch] password", e.Password)
 		note("[output.elasticsearch] api_key", e.APIKey)
 		note("[output.elasticsearch] service_token", e.ServiceToken)
+	}
+	if w := c.Output.Webhook; w != nil {
+		note("[output.webhook] url", w.URL)
+		note("[output.webhook] key", w.Key)
+		note("[output.webhook] authorization", w.Authorization)
 	}
 	return keys
 }

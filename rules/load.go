@@ -56,11 +56,13 @@ func Dir(name string) fs.FS { return folder{os.DirFS(name), name, false} }
 // Set is a set of compiled rules. It is not changed after Load and may be used
 // concurrently.
 type Set struct {
-	rules    []*rule // by id
-	config   behavior.Config
-	written  map[string]uint64 // digests of what files say of each rule
-	zones    uint64            // and of zones
-	disabled []Description
+	rules   []*rule // by id
+	config  behavior.Config
+	written map[string]uint64 // digests of what files say of each rule
+	zones   uint64            // and of zones
+	// zoneNetworks are the zones themselves.
+	zoneNetworks condition.Zones
+	disabled     []Description
 
 	judgesRisk bool
 	halfLife   time.Duration // of a finding's part in a host's risk
@@ -103,7 +105,7 @@ func Load(files ...fs.FS) (*Set, error) {
 		return nil, strict.Join(l.problems)
 	}
 	l.set.config.Off = l.set.unused()
-	l.set.zones = written(l.zones)
+	l.set.zones, l.set.zoneNetworks = written(l.zones), l.zones
 	return l.set, nil
 }
 

@@ -25,7 +25,7 @@ type statusBoard struct {
 	started       time.Time
 	findings      *findingCounts
 	sensor        *sensorStats
-	servers       []server
+	outputs       *outlets
 	inputs        map[string]configs.Input
 	sources       []string // their names, in order
 	epochLength   time.Duration
@@ -47,9 +47,9 @@ type statusBoard struct {
 	caughtUp map[string]time.Time // when a source had nothing unread last
 }
 
-func newStatusBoard(cfg *configs.Config, out *fanout, limit int64) *statusBoard {
+func newStatusBoard(cfg *configs.Config, out *outlets, limit int64) *statusBoard {
 	b := &statusBoard{
-		name: cfg.General.SidecarName(), version: "(devel)", started: time.Now(), findings: out.counted, servers: out.servers, sensor: &sensorStats{},
+		name: cfg.General.SidecarName(), version: "(devel)", started: time.Now(), findings: out.counted, outputs: out, sensor: &sensorStats{},
 		inputs: cfg.Inputs, sources: slices.Sorted(maps.Keys(cfg.Inputs)), epochLength: cfg.General.Epoch, limit: limit, state: monitor.Starting,
 		records: map[string]uint64{}, rates: map[string]float64{}, caughtUp: map[string]time.Time{},
 	}
@@ -213,15 +213,12 @@ func (b *statusBoard) now() monitor.Status {
 	s.Findings, s.Sensor = b.findings.list(), b.sensor.list()
 	s.Reloads, s.FailedReloads = b.reloads, b.failedReloads
 	s.Memory, s.MemoryLimit = memoryHeld(), b.limit
-	for _, o := range b.servers {
-		st := o.Stats()
-		s.Outputs = append(s.Outputs, monitor.Output{Name: o.name, Documents: st.Indexed, Retries: st.Retries, DeadLetters: st.DeadLetters, Problem: st.Trouble})
-	}
+	s.Outputs, s.Undelivered = b.outputs.status(), b.outputs.undelivered()
 	s.EventTimeDelay = -1
 	last := b.committed
 	if b.pipe != nil {
 		p := b.pipe.Stats()
-		s.Undelivered = p.Undelivered
+		s.Undelivered += p.Undelivered
 		if p.Clock != 0 {
 			s.EventTimeDelay = at.Sub(time.Unix(0, p.Clock)).Seconds()
 		}

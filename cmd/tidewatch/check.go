@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -16,6 +17,8 @@ import (
 	"tidewatch/ingest"
 	"tidewatch/outputs"
 	"tidewatch/outputs/elastic"
+	"tidewatch/outputs/syslog"
+	"tidewatch/outputs/webhook"
 )
 
 func checkCommand(t terminal) *cobra.Command {
@@ -44,7 +47,7 @@ func check(t terminal, path string) error {
 	if err != nil {
 		return err
 	}
-	set, err := loadRules(cfg.Rules.Folders)
+	set, err := readRules(cfg)
 	if err != nil {
 		return err
 	}
@@ -54,14 +57,8 @@ func check(t terminal, path string) error {
 		return err
 	}
 	in.Close()
-	if e := cfg.Output.Elasticsearch; e != nil {
-		out, err := elastic.New(e.Config, slog.New(slog.DiscardHandler))
-		if err != nil {
-			return fmt.Errorf("[output.elasticsearch] %w", err)
-		}
-		if err := out.Close(); err != nil {
-			return err
-		}
+	if err := checkOutputs(cfg); err != nil {
+		return err
 	}
 	warnings = append(warnings, missing(cfg)...)
 	for _, w := range warnings {
@@ -69,6 +66,33 @@ func check(t terminal, path string) error {
 	}
 	_, err = fmt.Fprintf(t.out, "%s: in order: %d %s, %d rules\n", outputs.Printable(path), len(cfg.Inputs), plural(len(cfg.Inputs), "input", "inputs"), set.Len())
 	return err
+}
+
+// checkOutputs makes the outputs to servers, which sends nothing: it reads certificates.
+func checkOutputs(cfg *configs.Config) error {
+	log := slog.New(slog.DiscardHandler)
+	var errs []error
+	try := func(name string, out io.Closer, err error) {
+		if err == nil {
+			err = out.Close()
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("[output.%s] %w", name, err))
+		}
+	}
+	if e := cfg.Output.Elasticsearch; e != nil {
+		out, err := elastic.New(e.Config, log)
+		try("elasticsearch", out, err)
+	}
+	if w := cfg.Output.Webhook; w != nil {
+		out, err := webhook.New(w.Config, log)
+		try("webhook", out, err)
+	}
+	if s := cfg.Output.Syslog; s != nil {
+		out, err := syslog.New(s.Config, log)
+		try("syslog", out, err)
+	}
+	return errors.Join(errs...)
 }
 
 // missing warns of paths that are not there, or that this user cannot read. Both may

@@ -17,14 +17,12 @@ import (
 
 	"tidewatch/configs"
 	"tidewatch/enrich"
-	"tidewatch/event"
 	"tidewatch/internal/journal"
 	"tidewatch/internal/monitor"
 	"tidewatch/internal/neighbour"
 	"tidewatch/internal/pipeline"
 	"tidewatch/internal/systemd"
 	"tidewatch/outputs"
-	"tidewatch/outputs/elastic"
 	"tidewatch/rules"
 )
 
@@ -63,12 +61,15 @@ type sidecar struct {
 	log      *slog.Logger
 	notify   *systemd.Notifier
 	store    store
-	outputs  *fanout
+	outputs  *outlets
 	refused  io.Writer // nil: lines are counted, not kept
 	status   *statusBoard
 	rules    *rules.Set
 	reloaded chan *rules.Set // new rules, for the loop of generations; holds one
 }
+
+// laxGrace is how long a stop waits for outputs of best effort, at most.
+const laxGrace = 3 * time.Second
 
 // errReload is why a generation ends when there are new rules.
 var errReload = errors.New("new rules")
@@ -90,7 +91,7 @@ func runSidecar(ctx context.Context, t terminal, path string) (err error) {
 		s.log.Warn(w)
 	}
 	limit := s.yield()
-	if s.rules, err = loadRules(cfg.Rules.Folders); err != nil {
+	if s.rules, err = readRules(cfg); err != nil {
 		return err
 	}
 	if s.store, err = openStore(ctx, cfg, s.log); err != nil {
@@ -100,7 +101,7 @@ func runSidecar(ctx context.Context, t terminal, path string) (err error) {
 	if s.outputs, err = openOutputs(ctx, cfg, s.log); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, s.outputs.Close()) }()
+	defer func() { err = errors.Join(err, s.outputs.Close(min(cfg.General.Grace, laxGrace))) }()
 	if path := cfg.General.Refused; path != "" {
 		f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 		if err != nil {
@@ -116,6 +117,20 @@ func runSidecar(ctx context.Context, t terminal, path string) (err error) {
 	}
 	defer done()
 	return s.live(ctx, hup)
+}
+
+// readRules loads the rules. A condition of the configuration may name their zones.
+func readRules(cfg *configs.Config) (*rules.Set, error) {
+	set, err := loadRules(cfg.Rules.Folders)
+	if err != nil {
+		return nil, err
+	}
+	if e := cfg.Output.Elasticsearch; e != nil && e.When != "" {
+		if _, err := set.Filter(e.When); err != nil {
+			return nil, fmt.Errorf("[output.elasticsearch] when: %w", err)
+		}
+	}
+	return set, nil
 }
 
 // newLog returns the log of a sidecar.
@@ -237,7 +252,7 @@ func (s *sidecar) hangups(ctx context.Context, hup <-chan os.Signal, stop contex
 func (s *sidecar) reload() bool {
 	s.notify.Reloading()
 	s.outputs.Reopen()
-	set, err := loadRules(s.cfg.Rules.Folders)
+	set, err := readRules(s.cfg)
 	if err != nil {
 		s.status.reloaded(false)
 		s.log.Error("the rules have errors: those before stay in force", "error", err)
@@ -272,9 +287,9 @@ func (s *sidecar) generation(ctx context.Context) error {
 	}
 	defer in.Close()
 	p := e.pipeline()
-	p.Sources, p.Sink, p.Store = []pipeline.Source{s.status.tap(in)}, s.outputs, s.store
-	if x := s.outputs.exporter(); x != nil { // a nil *elastic.Exporter is no nil Exporter
-		p.Export = x
+	p.Sources, p.Sink, p.Store = []pipeline.Source{s.status.tap(in)}, s.outputs.Begin(), s.store
+	if p.Export, err = s.outputs.exporter(s.rules.Filter); err != nil {
+		return err
 	}
 	if x, ok := s.store.(pipeline.Exchange); ok {
 		p.Exchange = x
@@ -293,87 +308,4 @@ func (s *sidecar) generation(ctx context.Context) error {
 	})
 	defer stopping()
 	return p.Run(ctx)
-}
-
-// fanout gives findings to each output in turn, and counts them once all have them.
-type fanout struct {
-	sinks   []pipeline.Sink
-	reopen  []func()
-	close   []func() error
-	counted *findingCounts
-	servers []server
-}
-
-// server is an output that can say how it is.
-type server struct {
-	name string
-	*elastic.Output
-}
-
-// Write returns nil when each output has the findings for good.
-func (f *fanout) Write(ctx context.Context, fs []event.Finding) error {
-	for _, s := range f.sinks {
-		if err := s.Write(ctx, fs); err != nil {
-			return err
-		}
-	}
-	f.counted.add(fs)
-	return nil
-}
-
-// exporter returns a new exporter of records, or nil if no output takes records.
-func (f *fanout) exporter() *elastic.Exporter {
-	for _, s := range f.servers {
-		if x := s.NewExporter(); x != nil {
-			return x
-		}
-	}
-	return nil
-}
-
-// Reopen opens files again.
-func (f *fanout) Reopen() {
-	for _, r := range f.reopen {
-		r()
-	}
-}
-
-// Close closes each output.
-func (f *fanout) Close() error {
-	var errs []error
-	for _, c := range f.close {
-		errs = append(errs, c())
-	}
-	return errors.Join(errs...)
-}
-
-// openOutputs opens what the configuration names.
-func openOutputs(ctx context.Context, cfg *configs.Config, log *slog.Logger) (*fanout, error) {
-	f := &fanout{counted: newFindingCounts()}
-	switch path := cfg.Output.NDJSON.Path; path {
-	case "":
-	case "-":
-		f.sinks = append(f.sinks, outputs.NewNDJSON(os.Stdout))
-	default:
-		file, err := outputs.OpenFile(path, log)
-		if err != nil {
-			return nil, fmt.Errorf("[output.ndjson] path: %w", err)
-		}
-		f.sinks, f.reopen, f.close = append(f.sinks, file), append(f.reopen, file.Reopen), append(f.close, file.Close)
-	}
-	if e := cfg.Output.Elasticsearch; e != nil {
-		out, err := elastic.New(e.Config, log)
-		if err != nil {
-			return nil, errors.Join(fmt.Errorf("[output.elasticsearch] %w", err), f.Close())
-		}
-		f.sinks, f.close = append(f.sinks, out), append(f.close, out.Close)
-		switch err := out.Check(ctx); {
-		case errors.Is(err, elastic.ErrForeign):
-			return nil, errors.Join(fmt.Errorf("[output.elasticsearch] %w", err), f.Close())
-		case err != nil: // it may come up while we run
-			log.Warn("the server does not take documents yet", "output", e.Flavor, "reason", err)
-		}
-		f.servers = append(f.servers, server{e.Flavor, out})
-	}
-	return f, nil
 }

@@ -14,6 +14,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -290,7 +291,8 @@ func goesOn(t *testing.T, s *site) {
 	}
 }
 
-// Findings and records reach Elasticsearch too, each once, and the status shows it.
+// Findings, and records that are wanted, reach Elasticsearch too, each once, and the status
+// shows it.
 func TestRunDeliversToElasticsearch(t *testing.T) {
 	t.Parallel()
 	es := servers.Elasticsearch(t)
@@ -302,14 +304,14 @@ func TestRunDeliversToElasticsearch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.write(s.config, string(b)+fmt.Sprintf("[output.elasticsearch]\naddresses = [%q]\nnamespace = \"run\"\nrecords = [\"conn\"]\ndead_letter = %q\n", es.URL, s.findings+".dead"))
+	s.write(s.config, string(b)+fmt.Sprintf("[output.elasticsearch]\naddresses = [%q]\nnamespace = \"run\"\nrecords = [\"conn\"]\nwhen = 'source.ip == \"10.0.0.1\"'\ndead_letter = %q\n", es.URL, s.findings+".dead"))
 	p := s.start()
 	s.scan(1, 40)
 	s.scan(2, 40)
 	p.records(80)
 	want := s.found(s.findings)
 	p.untilStatus("Elasticsearch has all", func(st *monitor.Status) bool {
-		return len(st.Outputs) == 1 && st.Outputs[0].Documents == uint64(len(want)+80)
+		return len(st.Outputs) == 1 && st.Outputs[0].Documents == uint64(len(want)+40)
 	})
 	if status := p.stop(syscall.SIGTERM); status != 0 || len(want) < 2 {
 		t.Fatalf("exit status %d, %d findings\n%s", status, len(want), s.says())
@@ -317,7 +319,7 @@ func TestRunDeliversToElasticsearch(t *testing.T) {
 	if code, b, err := es.Do(t.Context(), "POST", "/logs-tidewatch.*-run/_refresh", ""); code != 200 || err != nil {
 		t.Fatalf("%d %v %s", code, err, b)
 	}
-	if _, b, err := es.Do(t.Context(), "GET", "/logs-tidewatch.conn-run/_count", ""); err != nil || !strings.Contains(string(b), `"count":80`) {
+	if _, b, err := es.Do(t.Context(), "GET", "/logs-tidewatch.conn-run/_count", ""); err != nil || !strings.Contains(string(b), `"count":40`) {
 		t.Errorf("records: %v %s", err, b)
 	}
 	_, b, err = es.Do(t.Context(), "GET", "/logs-tidewatch.finding-run/_search?size=100&_source=event.id", "")
@@ -594,4 +596,59 @@ func TestCheck(t *testing.T) {
 	f(1, "bad.toml")
 	s.config += ".none"
 	f(1, "no such file")
+}
+
+// Of several outputs each goes at its own pace. A checkpoint waits for the slowest, but
+// not for one of best effort.
+func TestRunSeveralOutputs(t *testing.T) {
+	t.Parallel()
+	var down atomic.Bool
+	var taken atomic.Int64
+	down.Store(true)
+	hook := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var body struct{ Findings []any }
+		if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
+			t.Error(err)
+		}
+		if down.Load() {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		taken.Add(int64(len(body.Findings)))
+	}))
+	defer hook.Close()
+	s := newSite(t)
+	b, err := os.ReadFile(s.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.write(s.config, string(b)+fmt.Sprintf("[output.webhook]\nurl = %q\nmax_backoff = \"1s\"\nproxy = \"none\"\ndead_letter = %q\n"+
+		"[output.syslog]\naddress = \"127.0.0.1:1\"\ntransport = \"tcp\"\nbest_effort = true\n", hook.URL, s.findings+".dead"))
+	s.epoch("1s")
+	p := s.start()
+	s.scan(1, 40)
+	output := func(st *monitor.Status, name string) *monitor.Output {
+		return &st.Outputs[slices.IndexFunc(st.Outputs, func(o monitor.Output) bool { return o.Name == name })]
+	}
+	behind := func(st *monitor.Status) bool {
+		return st.Undelivered > 0 && strings.Contains(output(st, "webhook").Problem, "503")
+	}
+	p.untilStatus("the file has what the webhook has not", func(st *monitor.Status) bool { return len(s.found(s.findings)) > 0 && behind(st) })
+	s.scan(2, 40)
+	p.untilStatus("the file has more", func(st *monitor.Status) bool { return len(s.found(s.findings)) > 1 && behind(st) })
+	// No checkpoint says that the webhook has them: after a crash it gets them.
+	if err := p.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	<-p.exited
+	down.Store(false)
+	p = s.start()
+	p.untilStatus("the webhook has all, and syslog is left behind", func(st *monitor.Status) bool {
+		o := output(st, "syslog")
+		return st.Undelivered == 0 && int(output(st, "webhook").Documents) == len(s.found(s.findings)) &&
+			o.BestEffort && o.Waiting+int64(o.Dropped) > 1 && strings.Contains(o.Problem, "no connection")
+	})
+	if status, want := p.stop(syscall.SIGTERM), len(s.found(s.findings)); status != 0 || int(taken.Load()) != want || want < 2 {
+		t.Errorf("exit status %d, %d of %d findings\n%s", status, taken.Load(), want, s.says())
+	}
 }

@@ -165,7 +165,11 @@ func writeSums(w io.Writer, s *monitor.Status) {
 	fmt.Fprintln(w)
 	row("findings", "%s repeated and held back, %d not delivered yet", count(s.Suppressed), s.Undelivered)
 	for _, o := range s.Outputs {
-		row("output", "%s: %s documents, %s sent again, %s dead letters", outputs.Printable(o.Name), count(o.Documents), count(o.Retries), count(o.DeadLetters))
+		dropped := ""
+		if o.BestEffort {
+			dropped = fmt.Sprintf(", %s dropped", count(o.Dropped))
+		}
+		row("output", "%s: %s documents, %s sent again, %s dead letters%s; %d findings wait", outputs.Printable(o.Name), count(o.Documents), count(o.Retries), count(o.DeadLetters), dropped, o.Waiting)
 	}
 	mean := time.Duration(s.Committing / float64(max(s.Epochs, 1)) * float64(time.Second)).Round(time.Millisecond)
 	row("checkpoint", "epoch %d, %.1f s ago; a commit takes %s", s.Epoch, s.CheckpointAge, mean)

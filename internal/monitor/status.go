@@ -88,7 +88,11 @@ type Output struct {
 	Documents   uint64 `json:"documents"` // that it took
 	Retries     uint64 `json:"retries"`   // documents that had to be sent again
 	DeadLetters uint64 `json:"dead_letters"`
-	Problem     string `json:"problem,omitempty"` // why it takes nothing just now
+	Waiting     int64  `json:"waiting"` // findings in its queue
+	// Dropped are findings that it does not get: it is of best effort, and has no room.
+	Dropped    uint64 `json:"dropped"`
+	BestEffort bool   `json:"best_effort"`
+	Problem    string `json:"problem,omitempty"` // why it takes nothing just now
 }
 
 // Finding counts the findings of one rule.

@@ -51,6 +51,12 @@ type Config struct {
 	// Records are the kinds of records that are written too, such as "dns"; "all" means
 	// all of them.
 	Records []string `toml:"records"`
+	// When chooses among the records of those kinds: an expression in the language of
+	// rules. "" takes all. This package leaves it to the caller: see Exporter.Wants.
+	When string `toml:"when"`
+	// BestEffort lets findings be dropped when the server is down or slow, in place of
+	// waiting for it. It cannot be had together with records, which always wait.
+	BestEffort bool `toml:"best_effort"`
 }
 
 // Default returns the configuration of a server on this host.
@@ -107,6 +113,12 @@ func (c *Config) Check(bad func(key, what, allowed string)) {
 	inRange("dead_letter_size", int64(c.DeadLetterSize), 1<<10, 1<<40)
 	if c.DeadLetter == "" {
 		bad("dead_letter", "no file for dead letters", "the path of a file")
+	}
+	if c.When != "" && len(c.Records) == 0 {
+		bad("when", "a condition on records, and no records", `records = ["all"], or other kinds`)
+	}
+	if c.BestEffort && len(c.Records) > 0 {
+		bad("best_effort", "best_effort with records", "one of them: records wait for the server")
 	}
 	if _, err := kinds(c.Records); err != nil {
 		bad("records", err.Error(), `kinds such as "conn" and "dns", or "all"`)

@@ -208,4 +208,6 @@ func TestConfig(t *testing.T) {
 	f("dead_letter", func(c *Config) { c.DeadLetter = "" })
 	f(`kind "dnss"`, func(c *Config) { c.Records = []string{"dns", "dnss"} })
 	f("", func(c *Config) { c.Records = []string{"all"} })
+	f("no records", func(c *Config) { c.When = "true" })
+	f("records wait", func(c *Config) { c.Records, c.BestEffort = []string{"all"}, true })
 }

@@ -57,8 +57,8 @@ const maxSlack = 20
 // Check reports what is wrong with the configuration.
 func (c *Config) Check(bad func(key, what, allowed string)) {
 	if _, err := dial.URL(c.URL.Reveal()); err != nil && !hasQuery(c.URL.Reveal()) {
-		// The error may show the address, which is a secret.
-		bad("url", "no URL of a server", "http://… or https://…, without a user and a password: "+strict.SecretForm)
+		// Of the table, not of its line, which would be shown: it may hold a key.
+		bad("", "url is no address of a server", "http://… or https://…, without a user and a password: "+strict.SecretForm)
 	}
 	strict.OneOf(bad, "template", c.Template, JSON, Slack)
 	strict.OneOf(bad, "at_least", c.AtLeast, "low", "medium", "high", "critical")

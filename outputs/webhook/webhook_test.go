@@ -170,7 +170,7 @@ func TestDelivery(t *testing.T) {
 	f(6, 4, 3, says(400))
 	f(n-2, 2, 3, nil, nil, says(401))
 	f(0, n, 3, says(403), says(404), says(301))
-	f(n, 0, 4, says(413)) // 4 are too many: 2, 4 and 4 follow
+	f(n, 0, 4, says(413))                         // 4 are too many: 2, 4 and 4 follow
 	f(n-1, 1, 6, says(413), says(413), says(413)) // one is too large by itself
 }
 
