@@ -30,9 +30,9 @@ func TestMergeAllKinds(t *testing.T) {
 		shards[i].Track()
 	}
 	for i, ev := range evs {
-		known.Prepare(&event.Sequence{Events: evs[i : i+1]})
+		known.Prepare(&event.Sequence{Events: evs[i : i+1 : i+1]})
 		shards[i%2].Observe(ev, nil)
-		names[i%2].Prepare(&event.Sequence{Events: evs[i : i+1]})
+		names[i%2].Prepare(&event.Sequence{Events: evs[i : i+1 : i+1]})
 	}
 	var stored [2]map[string][]byte
 	for i := range shards {

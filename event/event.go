@@ -65,6 +65,11 @@ type Event struct {
 	Raw   []byte  // the record as read, without its newline
 }
 
+// Clock returns how late it was, by the data's own clock, when the record was written: it
+// may be about something that began long before. What was over by then is over for the
+// record, whether somebody had looked at the clock or not.
+func (e *Event) Clock() int64 { return max(e.Time, e.Written) }
+
 // Has reports whether the record had column c.
 func (e *Event) Has(c Column) bool { return e.Set.Has(c) }
 

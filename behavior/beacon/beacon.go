@@ -353,7 +353,7 @@ func (d *Detector) drop(i int) {
 // tracked counts a record for a pair that has a track, and looks at it when that is
 // due.
 func (d *Detector) tracked(t *track, ev *event.Event, bytes uint64, dst []event.Observation) []event.Observation {
-	if t.episode != nil && ev.Time > t.deadline() {
+	if t.episode != nil && ev.Clock() > t.deadline() {
 		dst = d.close(t, dst)
 	}
 	before := t.Sessions()

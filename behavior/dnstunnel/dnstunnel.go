@@ -317,7 +317,7 @@ func (d *Detector) promote(h *host, l *light, ev *event.Event, dst []event.Obser
 // observeCandidate takes a record about a domain that is looked at closely.
 func (d *Detector) observeCandidate(c *candidate, ev *event.Event, dst []event.Observation) []event.Observation {
 	d.touchCandidate(c)
-	if c.episode != nil && ev.Time > c.episode.deadline(d.cfg.Idle) {
+	if c.episode != nil && ev.Clock() > c.episode.deadline(d.cfg.Idle) {
 		dst = d.close(c, dst)
 	}
 	if c.take(ev, &d.name) {

@@ -273,7 +273,7 @@ func (d *Detector) transfer(h *host, t *transfer, dst []event.Observation) []eve
 	if !t.inbound && t.ev.Flags&event.FlagSnapshot == 0 {
 		h.countName(t.ev.Far().Name != "")
 	}
-	dst = d.closeOver(h, t.ev.End, dst)
+	dst = d.closeOver(h, max(t.ev.End, t.ev.Written-late), dst)
 	if t.out == 0 && t.in == 0 {
 		return dst
 	}

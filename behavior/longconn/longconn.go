@@ -193,7 +193,7 @@ func (d *Detector) touch(t *destination) {
 func (d *Detector) connection(t *destination, ev *event.Event, dst []event.Observation) []event.Observation {
 	d.touch(t)
 	e := t.episode(ev)
-	if e != nil && ev.End > e.last+idle {
+	if e != nil && max(ev.End, ev.Written) > e.last+idle {
 		dst = d.close(t, e, dst)
 		e = nil
 	}

@@ -214,7 +214,7 @@ func (d *Detector) learn(own *source, host uint64, c contact, ev *event.Event) {
 	if c.time > own.last+hour {
 		own.last = c.time
 	}
-	if own.scan != nil && c.time > own.scan.deadline(d.cfg.Idle) {
+	if own.scan != nil && ev.Clock() > own.scan.deadline(d.cfg.Idle) {
 		own.over(own.scan)
 	}
 	if !d.remember(own, host, &c, ev) {
@@ -336,7 +336,7 @@ func (d *Detector) learnTarget(own *target, ev *event.Event) {
 	if ev.Time > own.last+hour {
 		own.last = ev.Time
 	}
-	if own.scan != nil && ev.Time > own.scan.deadline(d.cfg.Idle) {
+	if own.scan != nil && ev.Clock() > own.scan.deadline(d.cfg.Idle) {
 		own.scan, own.tries = nil, nil
 	}
 	if !own.known.Add(spread(ev.Orig.Hash, saltHost)) || ev.Outcome == event.OutcomeAnswered {

@@ -48,7 +48,7 @@ func (d *Detector) observeSource(ev *event.Event, dst []event.Observation) []eve
 		d.learn(s.more.own, ev.Resp.Hash, c, ev)
 		d.touch(s)
 	}
-	if s.scan != nil && ev.Time > s.scan.deadline(d.cfg.Idle) {
+	if s.scan != nil && ev.Clock() > s.scan.deadline(d.cfg.Idle) {
 		dst = d.closeScan(s, dst)
 	}
 	return d.contact(s, ev.Resp.Hash, &c, ev, dst)

@@ -73,7 +73,7 @@ func (d *Detector) observeTarget(ev *event.Event, dst []event.Observation) []eve
 		t.last = ev.Time
 		d.touchTarget(t)
 	}
-	if t.scan != nil && ev.Time > t.scan.deadline(d.cfg.Idle) {
+	if t.scan != nil && ev.Clock() > t.scan.deadline(d.cfg.Idle) {
 		dst = d.closeTarget(t, dst)
 	}
 	if t.own != nil {

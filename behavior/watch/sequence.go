@@ -22,7 +22,7 @@ type link struct {
 
 // step shows a record to a sequence.
 func (d *Detector) step(at int, s *Spec, key caseKey, ev *event.Event, dst []event.Observation) []event.Observation {
-	dst = d.expire(key, ev.Time, dst)
+	dst = d.expire(key, ev.Clock(), dst)
 	e := d.cases[key]
 	if e != nil && e.progress.chain.waiting.last != 0 {
 		switch waiting := &e.progress.chain.waiting; {

@@ -293,7 +293,7 @@ func (d *Detector) watch(at int, s *Spec, key caseKey, ev *event.Event, dst []ev
 		return d.step(at, s, key, ev, dst)
 	}
 	if s.Kind != Event {
-		dst = d.expire(key, ev.Time, dst)
+		dst = d.expire(key, ev.Clock(), dst)
 	}
 	switch s.Kind {
 	case Event:

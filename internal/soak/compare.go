@@ -9,6 +9,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strings"
 
 	"tidewatch/behavior/disk"
 	"tidewatch/behavior/state"
@@ -87,6 +88,15 @@ func finding(line []byte) (id, text string, err error) {
 	if own, ok := doc["tidewatch"].(map[string]any); ok {
 		if b, ok := own["baseline"].(map[string]any); ok {
 			delete(b, "observations")
+			if strings.Contains(fmt.Sprint(b["text"]), "peers that answer") {
+				delete(b, "text")
+			}
+		}
+		if es, ok := own["evidence"].([]any); ok {
+			own["evidence"] = slices.DeleteFunc(es, func(e any) bool {
+				m, _ := e.(map[string]any)
+				return m["feature"] == "scan.known_peers"
+			})
 		}
 	}
 	b, err := json.Marshal(doc)
