@@ -8,24 +8,21 @@ import (
 // the Track.
 func Evaluate(t *Track) Result {
 	var r Result
-	r.context(t)
-	if v := t.view(0); v.gaps >= fewestGaps {
-		r.judge(t, &v)
+	var buf past
+	p := t.counts(&buf)
+	r.context(t, p)
+	var v view
+	if v.load(&p.lags[0]); v.gaps >= fewestGaps {
+		r.judge(t, p, &v)
 		r.refine(t)
 	}
 	r.fuse()
 	return r
 }
 
-// view returns the gaps of a lag.
-func (t *Track) view(lag int) (v view) {
-	v.load(&t.lags[lag])
-	return v
-}
-
 // judge looks for a timer in the gaps of all sessions, and where there is none that
 // is beyond doubt, in parts of them.
-func (r *Result) judge(t *Track, v *view) {
+func (r *Result) judge(t *Track, p *past, v *view) {
 	e, c := v.compare(floorSessions, 0)
 	r.offer(&e, ChannelSessions, FormTimer)
 	if r.fair > beyondDoubt && e.plain(v) {
@@ -36,11 +33,11 @@ func (r *Result) judge(t *Track, v *view) {
 		r.offer(&e, ChannelSessions, FormTwoTimers)
 	}
 	if long := v.in(burstBin, numBins-1); 5*long >= v.gaps && long < v.gaps && long >= fewestGaps {
-		r.tryPart(&t.burst, ChannelBursts, FormTimer, floorBursts, morePenalty)
+		r.tryPart(&p.burst, ChannelBursts, FormTimer, floorBursts, morePenalty)
 	}
 	for lag := 1; lag < numLags; lag++ {
-		if t.lags[lag].concentrated(nullMass[lag]) {
-			v.load(&t.lags[lag])
+		if p.lags[lag].concentrated(nullMass[lag]) {
+			v.load(&p.lags[lag])
 			r.tryWindows(v, lag+1, nullMass[lag])
 		}
 	}

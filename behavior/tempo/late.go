@@ -1,5 +1,7 @@
 package tempo
 
+import "math"
+
 // timeline is the ring in plain times, with room for one more session.
 type timeline struct {
 	at   [ringSize + 1]int64
@@ -17,6 +19,20 @@ func (t *Track) timeline() (l timeline) {
 		at -= int64(t.since[i])
 	}
 	return l
+}
+
+// count counts all sessions of the ring into an empty past.
+func (l *timeline) count(p *past) {
+	for k := 1; k <= numLags; k++ {
+		for i := 0; i+k < l.n; i++ {
+			p.lags[k-1].add(binOf(l.at[i+k] - l.at[i]))
+		}
+	}
+	eachGap(l.at[:l.n], l.head[:l.n], math.MinInt64, p.burst.add)
+	for i, ms := range l.at[:l.n] {
+		increment(p.sizes[:], sizeBin(l.size[i]))
+		p.mark(ms)
+	}
 }
 
 // restore makes the newest sessions of a timeline the ring, as far as no gap is too
@@ -64,7 +80,12 @@ func (t *Track) addLate(ms int64, size uint32) {
 
 // insert puts a late session before the p-th of the ring.
 func (t *Track) insert(l *timeline, p int, ms int64, size uint32) {
-	t.uncountAround(l, p)
+	if t.held == ringSize {
+		t.remember()
+	}
+	if t.past != nil {
+		t.uncountAround(l, p)
+	}
 	copy(l.at[p+1:], l.at[p:l.n])
 	copy(l.size[p+1:], l.size[p:l.n])
 	copy(l.head[p+1:], l.head[p:l.n])
@@ -72,7 +93,9 @@ func (t *Track) insert(l *timeline, p int, ms int64, size uint32) {
 	l.head[p] = p == 0 || ms-l.at[p-1] > burstGap
 	l.head[p+1] = l.head[p+1] && l.at[p+1]-ms > burstGap
 	l.n++
-	t.countAround(l, p)
+	if t.past != nil {
+		t.countAround(l, p)
+	}
 	t.restore(l)
 	t.first = min(t.first, ms)
 	t.counted(ms, size)
@@ -82,20 +105,20 @@ func (t *Track) insert(l *timeline, p int, ms int64, size uint32) {
 func (t *Track) uncountAround(l *timeline, p int) {
 	for k := 1; k <= numLags; k++ {
 		for i := max(p-k, 0); i < p && i+k < l.n; i++ {
-			t.lags[k-1].remove(binOf(l.at[i+k] - l.at[i]))
+			t.past.lags[k-1].remove(binOf(l.at[i+k] - l.at[i]))
 		}
 	}
-	l.eachHeadGap(p, p, t.burst.remove)
+	l.eachHeadGap(p, p, t.past.burst.remove)
 }
 
 // countAround counts the gaps that the new p-th session ends, begins or lies in.
 func (t *Track) countAround(l *timeline, p int) {
 	for k := 1; k <= numLags; k++ {
 		for i := max(p-k, 0); i <= p && i+k < l.n; i++ {
-			t.lags[k-1].add(binOf(l.at[i+k] - l.at[i]))
+			t.past.lags[k-1].add(binOf(l.at[i+k] - l.at[i]))
 		}
 	}
-	l.eachHeadGap(p, p+1, t.burst.add)
+	l.eachHeadGap(p, p+1, t.past.burst.add)
 }
 
 // eachHeadGap calls f with the bin of each gap between heads, from the last before

@@ -12,27 +12,23 @@ func (t *Track) Merge(o *Track) (oneLink bool) {
 		return false
 	}
 	if t.held == 0 {
-		*t = *o
+		*t = o.Clone()
 		return false
 	}
+	other := o.Clone()
+	o = &other
+	t.remember()
+	o.remember()
+	defer t.settle()
 	a, b := t.timeline(), o.timeline()
 	all, same := interleave(&a, &b)
 	oneLink = 2*same > min(a.within(&b), b.within(&a))
 	since := max(t.complete(&a), o.complete(&b))
 	if !oneLink {
 		t.uncount(&a, since)
-		other := *o
-		other.uncount(&b, since)
-		o = &other
+		o.uncount(&b, since)
 	}
-	for i := range t.lags {
-		mergeCounts(t.lags[i][:], o.lags[i][:], oneLink)
-	}
-	mergeCounts(t.burst[:], o.burst[:], oneLink)
-	mergeCounts(t.sizes[:], o.sizes[:], oneLink)
-	for i := range t.week {
-		t.week[i] |= o.week[i]
-	}
+	t.past.merge(o.past, oneLink)
 	t.first, t.last = min(t.first, o.first), max(t.last, o.last)
 	head := max(t.head, o.head)
 	if !oneLink {
@@ -52,6 +48,18 @@ func (t *Track) Merge(o *Track) (oneLink bool) {
 	t.starts = max(t.starts, t.sessions)
 	t.look, t.timers = max(t.look, o.look), max(t.timers, o.timers)
 	return oneLink
+}
+
+// merge adds what another Track has counted, or takes the larger counts.
+func (p *past) merge(o *past, larger bool) {
+	for i := range p.lags {
+		mergeCounts(p.lags[i][:], o.lags[i][:], larger)
+	}
+	mergeCounts(p.burst[:], o.burst[:], larger)
+	mergeCounts(p.sizes[:], o.sizes[:], larger)
+	for i := range p.week {
+		p.week[i] |= o.week[i]
+	}
 }
 
 func add32(a, b uint32) uint32 { return uint32(min(uint64(a)+uint64(b), math.MaxUint32)) }
@@ -139,11 +147,11 @@ func (t *Track) uncount(l *timeline, since int64) {
 	for k := 1; k <= numLags; k++ {
 		for i := 0; i+k < l.n; i++ {
 			if l.at[i] >= since {
-				t.lags[k-1].remove(binOf(l.at[i+k] - l.at[i]))
+				t.past.lags[k-1].remove(binOf(l.at[i+k] - l.at[i]))
 			}
 		}
 	}
-	eachGap(l.at[:l.n], l.head[:l.n], since, t.burst.remove)
+	eachGap(l.at[:l.n], l.head[:l.n], since, t.past.burst.remove)
 }
 
 // count counts the gaps within both rings that begin at a time or later.
@@ -151,11 +159,11 @@ func (l *both) count(t *Track, since int64) {
 	for k := 1; k <= numLags; k++ {
 		for i := 0; i+k < l.n; i++ {
 			if l.at[i] >= since {
-				t.lags[k-1].add(binOf(l.at[i+k] - l.at[i]))
+				t.past.lags[k-1].add(binOf(l.at[i+k] - l.at[i]))
 			}
 		}
 	}
-	eachGap(l.at[:l.n], l.head[:l.n], since, t.burst.add)
+	eachGap(l.at[:l.n], l.head[:l.n], since, t.past.burst.add)
 }
 
 // eachGap calls f with the bin of each gap between heads that begins at a time or later.

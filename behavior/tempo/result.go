@@ -89,8 +89,8 @@ func (r *Result) Sleep() (seconds, shortened float64) {
 }
 
 // context is what is known apart from the gaps.
-func (r *Result) context(t *Track) {
-	for _, b := range t.week {
+func (r *Result) context(t *Track, p *past) {
+	for _, b := range p.week {
 		r.Hours += bits.OnesCount8(b)
 	}
 	r.SizeScore, r.sized = t.sizeScore()

@@ -28,12 +28,14 @@ func (t *Track) Append(dst []byte) []byte {
 		dst = binary.AppendUvarint(dst, uint64(t.since[i]))
 		dst = binary.AppendUvarint(dst, uint64(t.bytes[i]))
 	}
-	dst = append(dst, t.week[:]...)
-	for i := range t.lags {
-		dst = appendCounts(dst, t.lags[i][:])
+	var buf past
+	p := t.counts(&buf)
+	dst = append(dst, p.week[:]...)
+	for i := range p.lags {
+		dst = appendCounts(dst, p.lags[i][:])
 	}
-	dst = appendCounts(dst, t.burst[:])
-	return appendCounts(dst, t.sizes[:])
+	dst = appendCounts(dst, p.burst[:])
+	return appendCounts(dst, p.sizes[:])
 }
 
 // A filled counter is a byte: how many empty ones lie before it, up to 15, and how
@@ -146,14 +148,17 @@ func (t *Track) Decode(b []byte) (rest []byte, err error) {
 	for i := range held {
 		t.since[i], t.bytes[i] = d.uint32(), d.uint32()
 	}
-	for i := range t.week {
-		t.week[i] = d.byte()
+	p := new(past)
+	for i := range p.week {
+		p.week[i] = d.byte()
 	}
-	for i := range t.lags {
-		d.counts(t.lags[i][:])
+	for i := range p.lags {
+		d.counts(p.lags[i][:])
 	}
-	d.counts(t.burst[:])
-	d.counts(t.sizes[:])
+	d.counts(p.burst[:])
+	d.counts(p.sizes[:])
+	t.past = p
+	t.settle()
 	if d.bad || !t.valid() {
 		*t = Track{}
 		return nil, ErrCorrupt

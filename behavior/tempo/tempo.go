@@ -35,13 +35,12 @@ const (
 	counterMax = math.MaxUint8
 )
 
-// Track is what is kept of one pair: a flat value of about 0.9 KB. The zero Track
-// has seen nothing. Times are in milliseconds since the epoch.
+// Track is what is kept of one pair: about 200 bytes, and 0.7 KB more from the 17th
+// session on. The zero Track has seen nothing. A Track is copied with Clone. Times are in
+// milliseconds since the epoch.
 type Track struct {
-	lags  [numLags]histogram // gaps between session starts, one to three apart
-	burst histogram          // the same between sessions more than 30 s apart
-	sizes [numSizes]uint8    // bytes of a session, two bins an octave
-	week  [weekHours / 8]uint8
+	// past is nil while the ring holds all sessions: most pairs never have more.
+	past *past
 
 	// The last sessions, oldest first: how long after the one before each began,
 	// and its bytes. heads has a bit for each that begins a session of the burst
@@ -61,6 +60,57 @@ type Track struct {
 	starts   uint32
 	look     uint32 // sessions at which the next look is due
 	dropped  uint32 // starts too late to find their place
+}
+
+// past is what is counted of all sessions.
+type past struct {
+	lags  [numLags]histogram // gaps between session starts, one to three apart
+	burst histogram          // the same between sessions more than 30 s apart
+	sizes [numSizes]uint8    // bytes of a session, two bins an octave
+	week  [weekHours / 8]uint8
+}
+
+// counts returns what is counted of all sessions. It is the Track's own, or made of the
+// ring in buf.
+func (t *Track) counts(buf *past) *past {
+	if t.past != nil {
+		return t.past
+	}
+	l := t.timeline()
+	l.count(buf)
+	return buf
+}
+
+// remember makes the Track count its sessions, before the ring forgets any.
+func (t *Track) remember() {
+	if t.past == nil {
+		p := new(past)
+		l := t.timeline()
+		l.count(p)
+		t.past = p
+	}
+}
+
+// settle forgets counts that the ring knows too.
+func (t *Track) settle() {
+	if t.past == nil || t.sessions > uint32(t.held) {
+		return
+	}
+	var known past
+	l := t.timeline()
+	if l.count(&known); known == *t.past {
+		t.past = nil
+	}
+}
+
+// Clone returns a Track that shares nothing with t.
+func (t *Track) Clone() Track {
+	c := *t
+	if t.past != nil {
+		p := *t.past
+		c.past = &p
+	}
+	return c
 }
 
 // histogram counts gaps by their logarithm. Counters that are full are halved
@@ -128,10 +178,10 @@ func sizeBin(n uint32) int {
 	return min(max(b, 0), numSizes-2) + 1
 }
 
-// Near reads the parts of the Track that Add changes, but for the histograms of gaps, so
-// that they are in the processor's cache. What it returns means nothing.
+// Near reads the parts of the Track that Add changes, but for what it counts, so that
+// they are in the processor's cache. What it returns means nothing.
 func (t *Track) Near() uint64 {
-	return uint64(t.sizes[0]) + uint64(t.since[0]) + uint64(t.bytes[0]) + uint64(t.head) + uint64(t.dropped)
+	return uint64(t.since[0]) + uint64(t.bytes[0]) + uint64(t.head) + uint64(t.dropped)
 }
 
 // Sessions returns how many sessions were seen, that is groups of starts each
@@ -151,7 +201,7 @@ func (t *Track) Last() int64 { return t.last * 1e6 }
 func (t *Track) First() int64 { return t.first * 1e6 }
 
 // Add counts a connection: its start in Unix nanoseconds, and how many bytes the
-// originator sent. It does not allocate. Starts may come out of order: one that
+// originator sent. It allocates once, at the 17th session. Starts may come out of order: one that
 // lies among the last 16 sessions splits the gap that it falls into, an older one
 // is dropped and counted.
 func (t *Track) Add(start int64, bytes uint64) {
@@ -176,26 +226,32 @@ func (t *Track) Add(start int64, bytes uint64) {
 
 // mark notes the hour of the week of a start, counted from Thursday 00:00 UTC, when
 // the epoch began.
-func (t *Track) mark(ms int64) {
+func (p *past) mark(ms int64) {
 	h := (ms/hourMs%weekHours + weekHours) % weekHours
-	t.week[h/8] |= 1 << (h % 8)
+	p.week[h/8] |= 1 << (h % 8)
 }
 
 // begin adds a session newer than all.
 func (t *Track) begin(ms int64, size uint32) {
 	gap := ms - t.newest
-	if t.held > 0 && gap > maxSince { // seven weeks of silence: begin again
+	silent := t.held > 0 && gap > maxSince
+	if silent || t.held == ringSize {
+		t.remember()
+	}
+	if silent { // seven weeks of silence: begin again
 		t.held, t.heads = 0, 0
 		t.since, t.bytes = [ringSize]uint32{}, [ringSize]uint32{}
 	}
 	if t.held == 0 {
 		gap = 0
 	}
-	t.countLags(gap)
+	if t.past != nil {
+		t.countLags(gap)
+	}
 	isHead := t.held == 0 || ms-t.last > burstGap
 	if isHead {
-		if t.held > 0 {
-			t.burst.add(binOf(ms - t.head))
+		if t.held > 0 && t.past != nil {
+			t.past.burst.add(binOf(ms - t.head))
 		}
 		t.head = ms
 	}
@@ -207,7 +263,7 @@ func (t *Track) begin(ms int64, size uint32) {
 // countLags counts the gaps that end with a session newer than all.
 func (t *Track) countLags(gap int64) {
 	for lag, i := 0, int(t.held)-1; lag < numLags && i >= 0; lag, i = lag+1, i-1 {
-		t.lags[lag].add(binOf(gap))
+		t.past.lags[lag].add(binOf(gap))
 		gap += int64(t.since[i])
 	}
 }
@@ -233,20 +289,25 @@ func (t *Track) counted(ms int64, size uint32) {
 	if t.sessions < math.MaxUint32 {
 		t.sessions++
 	}
-	increment(t.sizes[:], sizeBin(size))
-	t.mark(ms)
+	if p := t.past; p != nil {
+		increment(p.sizes[:], sizeBin(size))
+		p.mark(ms)
+	}
 }
 
 // join adds bytes to a session of the ring.
 func (t *Track) join(i int, size uint32) {
 	old := t.bytes[i]
 	t.bytes[i] = uint32(min(uint64(old)+uint64(size), math.MaxUint32))
-	was, is := sizeBin(old), sizeBin(t.bytes[i])
-	if was != is {
-		if t.sizes[was] > 0 {
-			t.sizes[was]--
+	p := t.past
+	if p == nil {
+		return
+	}
+	if was, is := sizeBin(old), sizeBin(t.bytes[i]); was != is {
+		if p.sizes[was] > 0 {
+			p.sizes[was]--
 		}
-		increment(t.sizes[:], is)
+		increment(p.sizes[:], is)
 	}
 }
 

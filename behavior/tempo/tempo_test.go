@@ -12,7 +12,7 @@ import (
 
 const second = int64(1e9)
 
-var compareTracks = cmp.AllowUnexported(Track{})
+var compareTracks = cmp.AllowUnexported(Track{}, past{})
 
 // epoch is some Monday, in Unix seconds.
 const epoch = 1_772_438_400
@@ -27,6 +27,9 @@ func startsOf(r *rand.Rand, n int, gap func(r *rand.Rand) float64) []int64 {
 	}
 	return at
 }
+
+// counted returns what a Track counts.
+func counted(t *Track) *past { return t.counts(new(past)) }
 
 func trackOf(r *rand.Rand, n int, gap func(r *rand.Rand) float64) *Track {
 	t := new(Track)
@@ -60,7 +63,7 @@ func mixedGap(r *rand.Rand) float64 {
 }
 
 func TestTrackSize(t *testing.T) {
-	if n := unsafe.Sizeof(Track{}); n > 928 {
+	if n := unsafe.Sizeof(Track{}); n > 240 {
 		t.Errorf("a track takes %d bytes", n)
 	}
 }
@@ -112,10 +115,10 @@ func TestAddCounts(t *testing.T) {
 			t.Errorf("%s: -want +got:\n%s", name, d)
 		}
 	}
-	f("lag 1", &tr.lags[0], 10, 10, 80, 100)
-	f("lag 2", &tr.lags[1], 20, 90, 180)
-	f("lag 3", &tr.lags[2], 100, 190)
-	f("bursts", &tr.burst, 100, 100) // 0, 10 and 20 are one
+	f("lag 1", &counted(&tr).lags[0], 10, 10, 80, 100)
+	f("lag 2", &counted(&tr).lags[1], 20, 90, 180)
+	f("lag 3", &counted(&tr).lags[2], 100, 190)
+	f("bursts", &counted(&tr).burst, 100, 100) // 0, 10 and 20 are one
 }
 
 // Starts within a second of one another are one session, with the bytes of all.
@@ -132,7 +135,7 @@ func TestSession(t *testing.T) {
 	}
 	want := [numSizes]uint8{}
 	want[sizeBin(120)], want[sizeBin(40)] = 2, 1
-	if d := cmp.Diff(want, tr.sizes); d != "" {
+	if d := cmp.Diff(want, counted(&tr).sizes); d != "" {
 		t.Errorf("sizes: -want +got:\n%s", d)
 	}
 }
@@ -161,6 +164,38 @@ func TestLateStarts(t *testing.T) {
 	}
 }
 
+// What is counted from the first session on, and what is made of the ring when it is
+// asked for, are the same: late starts, starts of one session and a long silence included.
+func TestCountsOfTheRing(t *testing.T) {
+	for seed := range uint64(300) {
+		r := rand.New(rand.NewPCG(10, seed))
+		lazy, eager := Track{}, Track{past: new(past)}
+		at := epoch * second
+		for n := range 40 {
+			switch r.IntN(20) {
+			case 0:
+				at += 50 * 24 * 3600 * second
+			case 1, 2, 3:
+				at += int64(r.IntN(2000)) * 1e6
+			default:
+				at += int64(mixedGap(r) * 1e9)
+			}
+			start, bytes := at-int64(r.IntN(3)/2)*int64(mixedGap(r)*2e9), uint64(r.IntN(1<<(4+r.IntN(20))))
+			lazy.Add(start, bytes)
+			eager.Add(start, bytes)
+			if d := cmp.Diff(eager.Append(nil), lazy.Append(nil)); d != "" {
+				t.Fatalf("seed %d: after %d starts: -counted +made of the ring:\n%s", seed, n+1, d)
+			}
+			if n == 8 && lazy.past != nil && lazy.sessions == uint32(lazy.held) {
+				t.Fatalf("seed %d: %d sessions are counted although the ring has them", seed, lazy.sessions)
+			}
+		}
+		if lazy.sessions > ringSize && lazy.past == nil {
+			t.Fatalf("seed %d: %d sessions, and nothing is counted", seed, lazy.sessions)
+		}
+	}
+}
+
 // A start older than all that is remembered is dropped; while all is remembered, it
 // comes first.
 func TestTooLate(t *testing.T) {
@@ -184,7 +219,7 @@ func TestForgetting(t *testing.T) {
 	for i := range int64(40) {
 		tr.Add(tr.Last()+600*second, uint64(i))
 	}
-	if old, young := tr.lags[0][binOf(60_000)], tr.lags[0][binOf(600_000)]; old != 128+44 || young != 40 {
+	if old, young := tr.past.lags[0][binOf(60_000)], tr.past.lags[0][binOf(600_000)]; old != 128+44 || young != 40 {
 		t.Errorf("%d gaps of 60 s, %d of 600 s", old, young)
 	}
 }
@@ -232,21 +267,21 @@ func TestMerge(t *testing.T) {
 				b.Add(s, 100)
 			}
 		}
-		ab, ba := a, b
+		ab, ba := a.Clone(), b.Clone()
 		ab.Merge(&b)
 		ba.Merge(&a)
 		if d := cmp.Diff(ab, ba, compareTracks); d != "" {
 			t.Fatalf("seed %d: the order matters: -ab +ba:\n%s", seed, d)
 		}
-		if !ab.valid() || ab.first != all.first || ab.last != all.last || ab.sessions != all.sessions || ab.week != all.week || ab.sizes != all.sizes {
+		if !ab.valid() || ab.first != all.first || ab.last != all.last || ab.sessions != all.sessions || counted(&ab).week != counted(&all).week || counted(&ab).sizes != counted(&all).sizes {
 			t.Fatalf("seed %d: merged %+v, all at once %+v", seed, ab, all)
 		}
 		if d := cmp.Diff(all.timeline().at, ab.timeline().at); d != "" {
 			t.Fatalf("seed %d: last sessions: -all at once +merged:\n%s", seed, d)
 		}
 		lost, unknown := 0, 0
-		for i, n := range all.lags[0] {
-			lost += int(n) - int(ab.lags[0][i])
+		for i, n := range counted(&all).lags[0] {
+			lost += int(n) - int(counted(&ab).lags[0][i])
 		}
 		if b.sessions > ringSize {
 			unknown = 1 // the one between the two
@@ -273,7 +308,7 @@ func TestMergeInterleaved(t *testing.T) {
 			t.Fatalf("seed %d: halves are taken for one link", seed)
 		}
 		got := parts[0]
-		if got.lags[0] != all.lags[0] || got.sessions != all.sessions || got.burst != all.burst {
+		if counted(&got).lags[0] != counted(&all).lags[0] || got.sessions != all.sessions || counted(&got).burst != counted(&all).burst {
 			t.Fatalf("seed %d: -all at once +merged:\n%s", seed, cmp.Diff(all, got, compareTracks))
 		}
 	}
@@ -282,7 +317,7 @@ func TestMergeInterleaved(t *testing.T) {
 // What both have seen counts once.
 func TestMergeOfTheSame(t *testing.T) {
 	tr := trackOf(rand.New(rand.NewPCG(5, 5)), 200, sleeping(60, 0, 0))
-	merged := *tr
+	merged := tr.Clone()
 	merged.Merge(tr)
 	if d := cmp.Diff(tr.timeline().at, merged.timeline().at); d != "" {
 		t.Errorf("last sessions: -one +merged:\n%s", d)
@@ -295,7 +330,7 @@ func TestMergeOfTheSame(t *testing.T) {
 	if d := cmp.Diff(*tr, empty, compareTracks); d != "" {
 		t.Errorf("into an empty one: -want +got:\n%s", d)
 	}
-	merged = *tr
+	merged = tr.Clone()
 	merged.Merge(&Track{})
 	if d := cmp.Diff(*tr, merged, compareTracks); d != "" {
 		t.Errorf("an empty one: -want +got:\n%s", d)
@@ -325,8 +360,8 @@ func TestRoundTrip(t *testing.T) {
 			}
 		}
 	}
-	var full Track
-	for _, h := range []*histogram{&full.lags[0], &full.lags[1], &full.lags[2], &full.burst} {
+	full := Track{past: new(past)}
+	for _, h := range []*histogram{&full.past.lags[0], &full.past.lags[1], &full.past.lags[2], &full.past.burst} {
 		for i := range h {
 			h[i] = counterMax
 		}
@@ -349,7 +384,7 @@ func FuzzDecode(f *testing.F) {
 		}
 		if form := tr.Append(nil); len(form) > MaxAppended {
 			t.Fatalf("%d bytes", len(form))
-		} else if _, err := other.Decode(form); err != nil || other != tr {
+		} else if _, err := other.Decode(form); err != nil || !cmp.Equal(tr, other, compareTracks) {
 			t.Fatal("the track differs after a round trip:", err)
 		}
 		tr.Add(at, 7)
