@@ -20,6 +20,7 @@ import (
 	"tidewatch/enrich"
 	"tidewatch/event"
 	"tidewatch/ingest"
+	"tidewatch/internal/neighbour"
 	"tidewatch/internal/pipeline"
 	"tidewatch/outputs"
 	"tidewatch/rules"
@@ -90,7 +91,12 @@ type analysis struct {
 	explanation *rules.Explanation // nil but for rules explain
 }
 
+// heapSize is what the heap of an analysis is held to where that costs little: with what
+// else the process needs it stays below 300 MB.
+const heapSize = 200 << 20
+
 func analyze(ctx context.Context, t terminal, o analyzeOptions, paths []string) error {
+	defer neighbour.HoldHeap(heapSize)()
 	a := &analysis{term: t, opts: o, started: time.Now()}
 	if err := a.run(ctx, paths); err != nil {
 		return err
