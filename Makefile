@@ -72,6 +72,7 @@ example:
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem ./parsers/... ./ingest ./behavior/... ./internal/pipeline ./outputs
 	$(GO) test -run '^$$' -bench . -benchtime 1x ./outputs/elastic
+	$(GO) test -run '^$$' -bench Latency -benchtime 1x ./cmd/tidewatch
 	$(GO) run ./internal/bench
 
 # A million findings to each real search server, with a kill in the middle.

@@ -250,17 +250,18 @@ func (w *object) own(f *event.Finding, parts *ruleParts) {
 		w.sample(&f.Sample[i])
 	}
 	w.end()
-	w.open(f.Detector)
+	w.open(member(f.Detector))
 	for i := range f.Features {
-		switch t := &f.Features[i]; t.Type {
+		t := &f.Features[i]
+		switch key := member(t.Key); t.Type {
 		case event.FeatureNumber:
-			w.number(t.Key, t.Num)
+			w.number(key, t.Num)
 		case event.FeatureText:
-			w.text(t.Key, t.Text)
+			w.text(key, t.Text)
 		case event.FeatureBool:
-			w.bool(t.Key, t.Num != 0)
+			w.bool(key, t.Num != 0)
 		case event.FeatureList:
-			w.texts(t.Key, t.List)
+			w.texts(key, t.List)
 		}
 	}
 	w.close()
@@ -300,14 +301,29 @@ type mark struct {
 	list          bool
 }
 
-// key begins a member.
+// key begins a member. Its name is written as it is: see member.
 func (w *object) key(name string) {
-	if n := len(w.b); len(w.marks) > 0 && n > w.marks[len(w.marks)-1].after {
-		w.b = append(w.b, ',')
+	b := w.b
+	if n := len(w.marks); n > 0 && len(b) > w.marks[n-1].after {
+		b = append(b, ',')
 	}
 	if name != "" {
-		w.b = append(AppendString(w.b, name), ':')
+		b = append(b, '"')
+		b = append(b, name...)
+		b = append(b, '"', ':')
 	}
+	w.b = b
+}
+
+// member returns a name that is no constant of this package as key takes it.
+func member(name string) string {
+	for i := range len(name) {
+		if !asIs[name[i]] {
+			quoted := AppendString(nil, name)
+			return string(quoted[1 : len(quoted)-1])
+		}
+	}
+	return name
 }
 
 // raw appends members that are encoded already.
@@ -387,12 +403,28 @@ func (w *object) number(name string, v float64) *object {
 		return w
 	}
 	w.key(name)
-	if v == math.Trunc(v) && math.Abs(v) < 1<<53 {
+	switch {
+	case v == math.Trunc(v) && math.Abs(v) < 1<<53:
 		w.b = strconv.AppendInt(w.b, int64(v), 10)
-	} else {
+	case v >= 0.001 && v < 1e6 && math.Round(v*1000)/1000 == v:
+		w.b = appendMilli(w.b, uint64(math.Round(v*1000)))
+	default:
 		w.b = strconv.AppendFloat(w.b, v, 'g', -1, 64)
 	}
 	return w
+}
+
+// appendMilli appends n thousandths, which are not whole, as a decimal fraction: what
+// AppendFloat would, since two decimals of fewer than 16 digits are never the same
+// float64.
+func appendMilli(b []byte, n uint64) []byte {
+	b = strconv.AppendUint(b, n/1000, 10)
+	n %= 1000
+	b = append(b, '.', '0'+byte(n/100), '0'+byte(n/10%10), '0'+byte(n%10))
+	for b[len(b)-1] == '0' {
+		b = b[:len(b)-1]
+	}
+	return b
 }
 
 // time writes Unix nanoseconds as TimeLayout has them.
@@ -434,6 +466,12 @@ func AppendString(b []byte, s string) []byte {
 	b = append(b, '"')
 	from := 0 // of what is not appended yet
 	for i := 0; i < len(s); {
+		for i+8 <= len(s) && eightAsIs(s[i:i+8]) {
+			i += 8
+		}
+		if i == len(s) {
+			break
+		}
 		c := s[i]
 		if asIs[c] {
 			i++
@@ -455,6 +493,16 @@ func AppendString(b []byte, s string) []byte {
 		from = i
 	}
 	return append(append(b, s[from:]...), '"')
+}
+
+// eightAsIs reports whether all of eight bytes are in asIs, by arithmetic on all of them
+// at once. (Anderson, "Bit Twiddling Hacks": a zero byte, a byte below n.)
+func eightAsIs(s string) bool {
+	const ones, tops = 0x0101010101010101, 0x8080808080808080
+	_ = s[7]
+	v := uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 | uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+	quote, slash, del := v^ones*'"', v^ones*'\\', v^ones*0x7f
+	return (v|(v-ones*0x20)&^v|(quote-ones)&^quote|(slash-ones)&^slash|(del-ones)&^del)&tops == 0
 }
 
 // asIs are the bytes that a JSON string and a terminal take as they are.

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -273,4 +274,60 @@ func FuzzString(f *testing.F) {
 			t.Errorf("%q", b)
 		}
 	})
+}
+
+// Eight bytes at once are judged as one by one.
+func TestEightAsIs(t *testing.T) {
+	for at := range 8 {
+		for c := range 256 {
+			for _, beside := range []byte{'a', ' ', '~', 0x80} {
+				b := []byte(strings.Repeat(string([]byte{beside}), 8))
+				b[at] = byte(c)
+				want := true
+				for _, c := range b {
+					want = want && asIs[c]
+				}
+				if got := eightAsIs(string(b)); got != want {
+					t.Fatalf("%q: %v", b, got)
+				}
+			}
+		}
+	}
+}
+
+// Numbers with few decimals are written as strconv writes them.
+func TestNumber(t *testing.T) {
+	f := func(v float64) {
+		t.Helper()
+		w := object{}
+		w.number("", v)
+		want := strconv.AppendFloat(nil, v, 'g', -1, 64)
+		if v == math.Trunc(v) && math.Abs(v) < 1<<53 {
+			want = strconv.AppendInt(nil, int64(v), 10)
+		}
+		if string(w.b) != string(want) {
+			t.Errorf("%s, want %s", w.b, want)
+		}
+	}
+	for i := range 200_000 {
+		f(float64(i) / 1000)
+		f(float64(i*4999+1) / 1000)
+		f(-float64(i) / 1000)
+		f(math.Nextafter(float64(i)/1000, 1e9))
+	}
+	for _, v := range []float64{0.001, 0.0009, 0.1 + 0.2, 999999.999, 1e6 + 0.5, 1e-9, 1e300, math.MaxFloat64} {
+		f(v)
+	}
+}
+
+// A name that is no constant is a JSON text all the same.
+func TestMember(t *testing.T) {
+	f := finding()
+	f.Detector, f.Features = "a\"b\x1b", []event.Feature{event.Number("c\\d\n", 1), event.Text("e", "x")}
+	var doc struct {
+		Tidewatch map[string]json.RawMessage
+	}
+	if err := json.Unmarshal(AppendDocument(nil, &f, 0), &doc); err != nil || doc.Tidewatch["a\"b\x1b"] == nil {
+		t.Errorf("%v: %s", err, AppendDocument(nil, &f, 0))
+	}
 }

@@ -39,7 +39,7 @@ func command(args ...string) *exec.Cmd {
 }
 
 // tidewatch runs one command in this process.
-func tidewatch(t *testing.T, args ...string) (status int, stdout, stderr string) {
+func tidewatch(t testing.TB, args ...string) (status int, stdout, stderr string) {
 	t.Helper()
 	dir := t.TempDir()
 	open := func(name string) *os.File {

@@ -28,7 +28,7 @@ import (
 
 // site is a folder with a configuration, a log and what a sidecar makes of it.
 type site struct {
-	t                                  *testing.T
+	t                                  testing.TB
 	config, log, findings, rules, said string
 	lines                              int // records written to the log
 }
@@ -36,7 +36,7 @@ type site struct {
 const connHeader = "#separator \\x09\n#set_separator\t,\n#empty_field\t(empty)\n#unset_field\t-\n#path\tconn\n" +
 	"#fields\tts\tuid\tid.orig_h\tid.orig_p\tid.resp_h\tid.resp_p\tproto\tconn_state\n#types\ttime\tstring\taddr\tport\taddr\tport\tenum\tstring\n"
 
-func newSite(t *testing.T) *site {
+func newSite(t testing.TB) *site {
 	t.Helper()
 	dir := t.TempDir()
 	s := &site{t: t, config: filepath.Join(dir, "tidewatch.toml"), log: filepath.Join(dir, "logs", "conn.log"),
