@@ -111,6 +111,7 @@ func (e *Encoder) Record(dst []byte, ev *event.Event, ingested int64) []byte {
 	e.file(ev)
 	if n := ev.Notice; n != nil {
 		w.ruleOf(ev, n)
+		w.attackOf(ev)
 	}
 	if a := ev.App; a != nil && a.User != "" {
 		w.open("user").text("name", a.User).close()

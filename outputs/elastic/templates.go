@@ -11,7 +11,7 @@ import (
 )
 
 // templateVersion counts changes of what the templates say. Setup replaces older ones.
-const templateVersion = 1
+const templateVersion = 2
 
 // fieldLimit is how many fields an index may have: far more than documents have, so
 // that only a mistake reaches it.
