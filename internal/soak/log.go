@@ -38,6 +38,8 @@ type log struct {
 
 	mu      sync.Mutex // held while something is written or rotated
 	rotated [numRotations]int
+	read    int // of the rotated files, so many are read and committed
+	removed int // of them, so many are gone
 	written int // lines
 	size    int // bytes of the source that were written
 	ended   bool
@@ -169,7 +171,9 @@ func (l *log) rotate(how rotation) error {
 	return pack(to)
 }
 
-// keepRotated is how many rotated files of one log are kept.
+// keepRotated is how many rotated files of one log are kept: more, while they are not
+// read. A sidecar that is killed again and again gets no further than its commits, and
+// what is removed before is lost to anybody.
 const keepRotated = 60
 
 // name returns the name of the n-th rotated file: Zeek's own, or that of logrotate's
@@ -183,13 +187,15 @@ func (l *log) name(n int) string {
 	return l.path + at.Format("-20060102-150405")
 }
 
-// next removes the oldest rotated file and returns the name of the next.
+// next removes the oldest rotated files and returns the name of the next.
 func (l *log) next() (string, error) {
 	n := l.rotations()
-	old := l.name(n - keepRotated)
-	for _, name := range []string{old, old + ".gz"} {
-		if err := os.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return "", err
+	for ; l.removed < min(n-keepRotated, l.read); l.removed++ {
+		old := l.name(l.removed + 1)
+		for _, name := range []string{old, old + ".gz"} {
+			if err := os.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
+				return "", err
+			}
 		}
 	}
 	return l.name(n), nil

@@ -235,7 +235,7 @@ func (k *soak) suffer(ctx context.Context, s *site, r *rand.Rand) (kills, stoppe
 		})
 	}
 	go func() { writers.Wait(); close(ended) }()
-	for writing := true; writing && ctx.Err() == nil; {
+	for writing := true; (writing || kills < k.kills) && ctx.Err() == nil; {
 		if k.kills == 0 {
 			return 0, 0, errors.Join(s.leave(ended), context.Cause(ctx))
 		}

@@ -264,20 +264,52 @@ func (s *site) life(ctx context.Context, r *rand.Rand, mean time.Duration, catch
 	case <-time.After(time.Duration(r.ExpFloat64() * float64(mean))):
 	case <-ctx.Done():
 	}
-	deadline := time.Now().Add(30 * time.Second)
-	for catchUp && ctx.Err() == nil && time.Now().Before(deadline) {
-		if st := s.status(); st != nil && st.Epochs > 0 && lag(st) < 1<<20 {
-			break
+	if catchUp {
+		s.catchUp(ctx)
+	}
+	return s.kill()
+}
+
+// catchUp waits until nearly all is read, and then until what was rotated before that is
+// committed: it may be removed.
+func (s *site) catchUp(ctx context.Context) {
+	var read []int
+	calm := 0 // looks; rotated files are found some time after the start
+	epoch, deadline := uint64(0), time.Now().Add(30*time.Second)
+	for ctx.Err() == nil && time.Now().Before(deadline) {
+		before := s.rotations()
+		switch st := s.status(); {
+		case st == nil:
+		case read == nil && (st.Epochs == 0 || lag(st) >= 1<<20):
+			calm = 0
+		case read == nil && calm < 50:
+			calm++
+		case read == nil:
+			// What is not read yet may be the end of the last that was rotated.
+			for _, n := range before {
+				read = append(read, max(n-keepUnread, 0))
+			}
+			epoch = st.Epochs + 2 // the one on its way may be older
+		case read != nil && st.Epochs >= epoch:
+			for i, l := range s.logs {
+				l.mu.Lock()
+				l.read = max(l.read, read[i])
+				l.mu.Unlock()
+			}
+			return
 		}
 		select {
 		case <-time.After(20 * time.Millisecond):
 		case err := <-s.exited:
 			s.exited <- err
-			catchUp = false
+			return
 		}
 	}
-	return s.kill()
 }
+
+// keepUnread is how many of the last rotated files are not taken for read where nearly
+// all is.
+const keepUnread = 4
 
 // resident returns the sidecar's resident memory in bytes.
 func (s *site) resident() int64 {
