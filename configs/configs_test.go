@@ -54,13 +54,15 @@ func TestFileHasEveryKey(t *testing.T) {
 	text := read(t, "tidewatch.toml")
 	var c Config
 	shown := commented.ReplaceAllString(text, "$1")
-	if bad := strict.Decode(strict.NewDocument("tidewatch.toml", shown), &c); len(bad) != 1 || !strings.Contains(bad[0].What, "there are no paths") {
+	if bad := strict.Decode(strict.NewDocument("tidewatch.toml", shown), &c); len(bad) != 2 || !strings.Contains(strict.Join(bad).Error(), "a Redis server beside") || !strings.Contains(strict.Join(bad).Error(), "a list or stream without a name") {
 		t.Fatalf("the file without its comment signs: %v", strict.Join(bad))
 	}
 	var in Input
 	in.SetDefaults()
-	in.Paths, in.Archives = []string{}, []string{}
-	if d := cmp.Diff(map[string]Input{"zeek": in}, c.Inputs); d != "" {
+	in.Paths, in.Archives, in.Redis = []string{}, []string{}, &RedisInput{}
+	in.Redis.SetDefaults()
+	in.Redis.Keys = []string{}
+	if d := cmp.Diff(map[string]Input{"zeek": in}, c.Inputs, secrets); d != "" {
 		t.Errorf("[input.zeek] (-default +file):\n%s", d)
 	}
 	var es Elasticsearch

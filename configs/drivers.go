@@ -86,6 +86,11 @@ func (c *Config) literals() (keys []string) {
 	}
 	note("[store.redis] password", c.Store.Redis.Password)
 	note("[store.redis] sentinel_password", c.Store.Redis.SentinelPassword)
+	for name, in := range c.Inputs {
+		if in.Redis != nil {
+			note("[input."+name+".redis] password", in.Redis.Password)
+		}
+	}
 	if e := c.Output.Elasticsearch; e != nil {
 		note("[output.elasticsearch] password", e.Password)
 		note("[output.elasticsearch] api_key", e.APIKey)

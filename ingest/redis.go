@@ -303,11 +303,19 @@ func (r *redisList) remove(ctx context.Context, to uint64) error {
 	return nil
 }
 
+// silence keeps the client from printing what it returns to us as well.
+type silence struct{}
+
+func (silence) Printf(context.Context, string, ...any) {}
+
+var quiet = sync.OnceFunc(func() { redis.SetLogger(silence{}) })
+
 // newRedis returns the stream of a Redis input, and the key of its position.
 func newRedis(f *Follow, in Input) *stream {
 	// The client's own retries would lose what an answer that was lost had in it.
 	o := *in.Redis.Options()
 	o.MaxRetries = -1
+	quiet()
 	client := redis.NewClient(&o)
 	in.Path = in.RedisKey
 	if in.Type == TypeRedisList {

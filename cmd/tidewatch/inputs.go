@@ -28,7 +28,12 @@ type follower interface {
 func openInputs(cfg *configs.Config, zones *enrich.Zones, from []event.Position, refused io.Writer, log *slog.Logger) (*ingest.Follow, error) {
 	var all []ingest.Input
 	for _, name := range slices.Sorted(maps.Keys(cfg.Inputs)) {
-		all = append(all, cfg.Inputs[name].Follow()...)
+		in := cfg.Inputs[name]
+		some, err := in.Follow()
+		if err != nil {
+			return nil, fmt.Errorf("[input.%s]: %w", name, err)
+		}
+		all = append(all, some...)
 	}
 	f, err := ingest.NewFollow(all, ingest.FollowOptions{
 		Enrich: zones.Enrich, Positions: from, DeadLetter: refused, Log: log,
@@ -46,6 +51,14 @@ func openInputs(cfg *configs.Config, zones *enrich.Zones, from []event.Position,
 type sensorTap struct {
 	pipeline.Source
 	stats *sensorStats
+}
+
+// Committed tells the source what is kept, if it wants to know: lists and streams in Redis
+// do.
+func (t sensorTap) Committed(ctx context.Context, changed []event.Position) {
+	if a, ok := t.Source.(pipeline.Acknowledger); ok {
+		a.Committed(ctx, changed)
+	}
 }
 
 // Fill fills s, and looks at the records' kinds.

@@ -533,6 +533,54 @@ func TestRunOtherInputs(t *testing.T) {
 	}
 }
 
+// Records that Suricata pushes to a list in Redis, and those of a stream, are read once each,
+// also by a sidecar that comes after one that was killed; they leave Redis when their
+// checkpoint is kept.
+func TestRunRedisInputs(t *testing.T) {
+	t.Parallel()
+	s, r := newSite(t), servers.StartRedis(t)
+	b, err := os.ReadFile(s.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var more strings.Builder
+	for name, start := range map[string]string{"list": "end", "stream": "beginning"} {
+		fmt.Fprintf(&more, "[input.%s]\ntype = \"redis_%[1]s\"\nstart_at = %q\nredis.address = %q\nredis.keys = [\"suricata-%[1]s\"]\n", name, start, r.Addr)
+	}
+	s.write(s.config, string(b)+more.String())
+	const record = `{"timestamp":"2026-11-20T10:00:%02d.000000+0000","event_type":"dns","src_ip":"10.0.%d.1","src_port":4000,"dest_ip":"10.0.0.53","dest_port":53,"proto":"UDP","dns":{"type":"query","id":1,"rrname":"a.example","rrtype":"A"}}`
+	push := func(n int) {
+		for i := range n {
+			r.CLI(t, "lpush", "suricata-list", fmt.Sprintf(record, i, 1))
+			r.CLI(t, "xadd", "suricata-stream", "*", "eve", fmt.Sprintf(record, i, 2))
+		}
+	}
+	seen := func(n uint64) func(*monitor.Status) bool {
+		return func(st *monitor.Status) bool { return st.Records["dns"] == n }
+	}
+	push(5)
+	p := s.start()
+	p.untilStatus("what was there is read", seen(10))
+	p.until("it is taken away", func() bool {
+		return r.CLI(t, "llen", "suricata-list") == "0" && r.CLI(t, "llen", "suricata-list:tidewatch") == "0" && strings.HasPrefix(r.CLI(t, "xpending", "suricata-stream", "tidewatch"), "0")
+	})
+	p.stop(syscall.SIGTERM)
+	s.epoch("10m") // what the next one reads it does not commit
+	p = s.start()
+	push(7)
+	p.untilStatus("what came is read", seen(14))
+	p.stop(syscall.SIGKILL)
+	s.epoch("1s")
+	p = s.start()
+	p.untilStatus("what was not kept is read again", seen(14))
+	if status := p.stop(syscall.SIGTERM); status != 0 {
+		t.Errorf("exit status %d\n%s", status, s.says())
+	}
+	if n := r.CLI(t, "llen", "suricata-list:tidewatch"); n != "0" {
+		t.Errorf("%s records are left", n)
+	}
+}
+
 // The service manager hears when the sidecar is ready, alive and about to stop.
 func TestRunNotifies(t *testing.T) {
 	t.Parallel()
