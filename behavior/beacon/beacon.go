@@ -229,10 +229,10 @@ func (d *Detector) trackOf(key uint64) *track {
 		return nil
 	}
 	i := d.pairs.find(key)
-	if i < 0 || d.pairs.pair(i).track == 0 {
+	if i < 0 || !d.pairs.pair(i).tracked() {
 		return nil
 	}
-	return d.tracks[d.pairs.pair(i).track-1]
+	return d.tracks[d.pairs.pair(i).track()]
 }
 
 // contact counts a record for one pair. A key of 0 is none. It reports whether the
@@ -255,32 +255,30 @@ func (d *Detector) contact(key uint64, b basis, ev *event.Event, bytes uint64, d
 		}
 	}
 	c := &d.pairs.pair(i).cold
-	if len(d.heard) > 0 && c.track == 0 {
+	if len(d.heard) > 0 && !c.tracked() {
 		dst = d.promoteHeard(key, b, c, ev, dst)
 	}
-	if d.tracking && !c.dirty {
-		c.dirty = true
+	if d.tracking && !c.dirty() {
+		c.setDirty(true)
 		d.dirty = append(d.dirty, key)
 	}
 	ms := ev.Time / 1e6
-	if c.track != 0 {
-		c.starts[0] = max(c.starts[0], ms)
-		return d.tracked(d.tracks[c.track-1], ev, bytes, dst), true
+	if c.tracked() {
+		c.seen(ms)
+		return d.tracked(d.tracks[c.track()], ev, bytes, dst), true
 	}
-	if n := c.n; !c.add(ms, bytes) {
-		if n == 1 && c.n == 2 && d.lookup.On() { // most pairs have one session
-			c.pending = d.lookup.Want(recordKey(state.KindPair, key)) && d.lookup.Want(recordKey(state.KindBeacon, key))
+	if n := c.n(); !c.add(ms, bytes) {
+		if n == 1 && c.n() == 2 && d.lookup.On() { // most pairs have one session
+			c.setPending(d.lookup.Want(recordKey(state.KindPair, key)) && d.lookup.Want(recordKey(state.KindBeacon, key)))
 		}
-		return dst, c.n == coldSessions
+		return dst, c.n() == coldSessions
 	}
 	if t := d.promote(key, b, c, ev); t != nil {
-		c.starts[0] = max(c.starts[0], ms)
+		c.seen(ms)
 		return d.tracked(t, ev, bytes, dst), true
 	}
 	// The newest sessions are the ones to remember.
-	copy(c.starts[:], c.starts[1:])
-	copy(c.sizes[:], c.sizes[1:])
-	c.n--
+	c.forgetFirst()
 	c.add(ms, bytes)
 	return dst, true
 }
@@ -297,28 +295,27 @@ func (d *Detector) promote(key uint64, b basis, c *cold, ev *event.Event) *track
 	if i < 0 {
 		return nil
 	}
-	t := &track{key: key, basis: b, pending: c.pending, host: state.Host{Addr: ev.Orig.Addr, VLAN: ev.VLAN, Inner: ev.InnerVLAN}}
-	for k, ms := range c.starts[:c.n] {
-		t.Add(ms*1e6, codedSize(c.sizes[k]))
+	t := &track{key: key, basis: b, pending: c.pending(), host: state.Host{Addr: ev.Orig.Addr, VLAN: ev.VLAN, Inner: ev.InnerVLAN}}
+	for k := range c.n() {
+		t.Add(c.start(k)*1e6, codedSize(c.size(k)))
 	}
 	d.tracks[i] = t
-	c.track = int32(i) + 1
-	c.starts[0] = c.starts[c.n-1]
+	c.follow(i, c.last())
 	return t
 }
 
 // freeTrack returns the index of a free track. If all are in use it looks at a few
 // of them and takes the one with the fewest sessions of those that have been silent
 // for long; -1 if none has.
-func (d *Detector) freeTrack(now int64) int {
+func (d *Detector) freeTrack(now int64) int32 {
 	if n := len(d.free); n > 0 {
 		i := d.free[n-1]
 		d.free = d.free[:n-1]
-		return int(i)
+		return i
 	}
 	if len(d.tracks) < d.most {
 		d.tracks = append(d.tracks, nil)
-		return len(d.tracks) - 1
+		return int32(len(d.tracks) - 1)
 	}
 	const tries = 64
 	worst := -1
@@ -333,7 +330,7 @@ func (d *Detector) freeTrack(now int64) int {
 		d.drop(worst)
 		d.free = d.free[:len(d.free)-1]
 	}
-	return worst
+	return int32(worst)
 }
 
 // drop forgets a tracked pair.

@@ -362,7 +362,7 @@ func TestTable(t *testing.T) {
 			t.Errorf("%d kept, and it has %d", len(kept), tb.len())
 		}
 		for k := range kept {
-			if i := tb.find(k); i < 0 || tb.pair(i).key != k || uint64(tb.pair(i).starts[0]) != k>>1 {
+			if i := tb.find(k); i < 0 || tb.pair(i).key != k || uint64(tb.pair(i).start(0)) != k>>20 {
 				t.Fatalf("%x is lost", k)
 			}
 		}
@@ -373,7 +373,7 @@ func TestTable(t *testing.T) {
 		if i < 0 || tb.pair(i).key != k || tb.pair(i).cold != (cold{}) {
 			t.Fatalf("%x has no place of its own", k)
 		}
-		tb.pair(i).starts[0] = int64(k >> 1)
+		tb.pair(i).put(0, int64(k>>20), 0)
 		delete(kept, left)
 		kept[k] = true
 	}

@@ -89,7 +89,7 @@ func (d *Detector) Forget(e state.Entity) (n int) {
 	own := pairKey(state.Host{Addr: e.Host}.Hash(), 0) >> 32
 	for i := range d.pairs.used {
 		p := d.pairs.pair(i)
-		if key := p.key; key != 0 && key>>32 == own && p.track == 0 {
+		if key := p.key; key != 0 && key>>32 == own && !p.tracked() {
 			d.pairs.remove(i)
 			if d.tracking {
 				d.forgotten = append(d.forgotten, recordKey(state.KindPair, key))

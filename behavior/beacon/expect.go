@@ -29,16 +29,14 @@ func (d *Detector) Expect(evs []*event.Event) {
 		b, _ := d.pairs.place(key)
 		sum += uint64(b.tags[0]) + uint64(b.at[bucketSize-1])
 	}
-	for i, key := range keys { // from here on they are the tracks' numbers
-		keys[i] = 0
-		if at := d.pairs.find(key); at >= 0 {
-			keys[i] = uint64(d.pairs.pair(at).track)
+	tracks := keys[:0] // they take the keys' place
+	for _, key := range keys {
+		if at := d.pairs.find(key); at >= 0 && d.pairs.pair(at).tracked() {
+			tracks = append(tracks, uint64(d.pairs.pair(at).track()))
 		}
 	}
-	for _, n := range keys {
-		if n != 0 {
-			sum += d.tracks[n-1].near()
-		}
+	for _, i := range tracks {
+		sum += d.tracks[i].near()
 	}
 	d.read = sum
 }

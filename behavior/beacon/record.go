@@ -23,9 +23,9 @@ func (d *Detector) Cut() []state.Record {
 		rs = append(rs, state.Record{Key: k})
 	}
 	for _, k := range d.dirty {
-		if i := d.pairs.find(k); i >= 0 && d.pairs.pair(i).dirty {
+		if i := d.pairs.find(k); i >= 0 && d.pairs.pair(i).dirty() {
 			c := &d.pairs.pair(i).cold
-			c.dirty = false
+			c.setDirty(false)
 			s := c.sketched()
 			rs = append(rs, state.Record{Key: recordKey(state.KindPair, k), Value: s.append(nil)})
 		}
@@ -59,12 +59,12 @@ const maxSketched = 16
 
 // sketched is what is stored of a pair. A pair with a track has nothing else to tell.
 func (c *cold) sketched() sketched {
-	if c.track != 0 {
-		return sketched{tracked: true, last: c.starts[0]}
+	if c.tracked() {
+		return sketched{tracked: true, last: c.last()}
 	}
 	var s sketched
-	for i := range c.n {
-		s.sessions = append(s.sessions, session{c.starts[i], c.sizes[i]})
+	for i := range c.n() {
+		s.sessions = append(s.sessions, session{c.start(i), c.size(i)})
 	}
 	return s
 }

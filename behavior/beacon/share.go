@@ -57,7 +57,7 @@ func (d *Detector) Restore(rec state.Record, owns func(hash uint64) bool) error 
 		return err
 	}
 	if i := d.pairs.find(key); i >= 0 {
-		d.pairs.pair(i).pending = false
+		d.pairs.pair(i).setPending(false)
 		if t := d.trackOf(key); t != nil {
 			t.pending = false
 		}
@@ -86,8 +86,8 @@ func (d *Detector) restorePair(key uint64, sessions []session) {
 		}
 	}
 	c := &d.pairs.pair(i).cold
-	if c.track != 0 {
-		t := d.tracks[c.track-1]
+	if c.tracked() {
+		t := d.tracks[c.track()]
 		if t.own != nil {
 			t.own.addSessions(sessions)
 		}
@@ -137,8 +137,8 @@ func (d *Detector) restoreTrack(r *track) {
 		}
 	}
 	c := &d.pairs.pair(i).cold
-	if c.track != 0 {
-		t := d.tracks[c.track-1]
+	if c.tracked() {
+		t := d.tracks[c.track()]
 		open := t.episode
 		if t.own != nil {
 			t.own.merge(r.clone())
@@ -166,8 +166,7 @@ func (d *Detector) place(c *cold, t *track) bool {
 		return false
 	}
 	d.tracks[i] = t
-	*c = cold{track: int32(i) + 1, dirty: c.dirty, pending: c.pending}
-	c.starts[0] = t.Last() / 1e6
+	c.follow(i, t.Last()/1e6)
 	return true
 }
 
@@ -250,7 +249,7 @@ func (d *Detector) share(t *track, add func(view *track), dst []event.Observatio
 // enough.
 func (d *Detector) promoteHeard(key uint64, b basis, c *cold, ev *event.Event, dst []event.Observation) []event.Observation {
 	h := d.heard[key]
-	if h == nil || h.track == nil && int(c.n)+len(h.own)+len(h.others) < coldSessions {
+	if h == nil || h.track == nil && c.n()+len(h.own)+len(h.others) < coldSessions {
 		return dst
 	}
 	if h.track != nil && h.track.basis != b {

@@ -15,49 +15,101 @@ const sessionGap = 1000
 const coldSessions = 3
 
 // cold is what is kept of a pair of which little is known, and the way to its track
-// if it has one. It takes 48 bytes with its key.
-type cold struct {
-	starts [coldSessions]int64  // Unix ms, in order; of a tracked pair the first is the newest start
-	sizes  [coldSessions]uint16 // bytes, as sizeCode
-	n      uint8
-	dirty  bool
-	// pending says that what the store has of the pair is on its way.
-	pending bool
-	track   int32 // index among the tracks, plus 1; 0: none
+// if it has one. With its key it takes half a line of the processor's cache: three words,
+// one a session in order of their starts, each of a start (45 bits, Unix ms: all that
+// Unix ns can say), a size (16 bits, as sizeCode) and three bits about the pair.
+type cold [coldSessions]uint64
+
+const (
+	startShift = 19
+	sizeShift  = 3
+	aboutMask  = 1<<sizeShift - 1
+
+	// About the pair, in the first word: how many sessions there are, and
+	countMask = 3
+	dirtyBit  = 4
+	// in the second: what the store has of it is on its way,
+	pendingBit = 1
+	// and it has a track, whose index is what else is in the second word. In the first is
+	// then the newest start.
+	trackedBit = 2
+)
+
+func (c *cold) n() int             { return int(c[0] & countMask) }
+func (c *cold) start(i int) int64  { return int64(c[i]) >> startShift }
+func (c *cold) size(i int) uint16  { return uint16(c[i] >> sizeShift) }
+func (c *cold) dirty() bool        { return c[0]&dirtyBit != 0 }
+func (c *cold) pending() bool      { return c[1]&pendingBit != 0 }
+func (c *cold) tracked() bool      { return c[1]&trackedBit != 0 }
+func (c *cold) track() int32       { return int32(c[1] >> sizeShift) } // index among the tracks, if it is tracked
+func (c *cold) setN(n int)         { c[0] = c[0]&^countMask | uint64(n) }
+func (c *cold) setDirty(on bool)   { c.about(0, dirtyBit, on) }
+func (c *cold) setPending(on bool) { c.about(1, pendingBit, on) }
+
+func (c *cold) about(word int, bit uint64, on bool) {
+	c[word] &^= bit
+	if on {
+		c[word] |= bit
+	}
 }
 
-func (c *cold) last() int64 {
-	if c.track != 0 || c.n == 0 {
-		return c.starts[0]
-	}
-	return c.starts[c.n-1]
+// put writes a session, and leaves what is said about the pair.
+func (c *cold) put(i int, ms int64, size uint16) {
+	c[i] = uint64(ms)<<startShift | uint64(size)<<sizeShift | c[i]&aboutMask
 }
+
+// follow gives the pair a track. Of its sessions the newest start stays.
+func (c *cold) follow(track int32, newest int64) {
+	c.setN(0)
+	c.put(0, newest, 0)
+	c[1] = uint64(uint32(track))<<sizeShift | c[1]&pendingBit | trackedBit
+}
+
+// seen notes the start of a session of a pair with a track.
+func (c *cold) seen(ms int64) {
+	if ms > c.start(0) {
+		c.put(0, ms, 0)
+	}
+}
+
+// last returns the newest start.
+func (c *cold) last() int64 { return c.start(max(c.n(), 1) - 1) }
 
 // add counts a contact and reports whether it begins a session for which there is no
 // room.
 func (c *cold) add(ms int64, bytes uint64) (full bool) {
-	at := int(c.n)
-	for at > 0 && c.starts[at-1] > ms {
+	n := c.n()
+	at := n
+	for at > 0 && c.start(at-1) > ms {
 		at--
 	}
 	for _, i := range [...]int{at - 1, at} {
-		if i < 0 || i >= int(c.n) {
+		if i < 0 || i >= n {
 			continue
 		}
-		if d := ms - c.starts[i]; d <= sessionGap && d >= -sessionGap {
-			c.starts[i] = min(c.starts[i], ms) // TLS begins after its connection
-			c.sizes[i] = sizeCode(codedSize(c.sizes[i]) + bytes)
+		if d := ms - c.start(i); d <= sessionGap && d >= -sessionGap {
+			// TLS begins after its connection.
+			c.put(i, min(c.start(i), ms), sizeCode(codedSize(c.size(i))+bytes))
 			return false
 		}
 	}
-	if c.n == coldSessions {
+	if n == coldSessions {
 		return true
 	}
-	copy(c.starts[at+1:], c.starts[at:c.n])
-	copy(c.sizes[at+1:], c.sizes[at:c.n])
-	c.starts[at], c.sizes[at] = ms, sizeCode(bytes)
-	c.n++
+	for i := n; i > at; i-- {
+		c.put(i, c.start(i-1), c.size(i-1))
+	}
+	c.put(at, ms, sizeCode(bytes))
+	c.setN(n + 1)
 	return false
+}
+
+// forgetFirst makes room for a session.
+func (c *cold) forgetFirst() {
+	for i := 1; i < coldSessions; i++ {
+		c.put(i-1, c.start(i), c.size(i))
+	}
+	c.setN(coldSessions - 1)
 }
 
 // sizeCode writes a number as its eleven leading bits and their place: exact up to
@@ -187,7 +239,7 @@ func (t *table) take() uint32 {
 func (t *table) worst(b *bucket) int {
 	worst := -1
 	for i := range b.at {
-		if p := t.pair(int(b.at[i])); p.track == 0 && (worst < 0 || p.worthLess(&t.pair(int(b.at[worst])).cold)) {
+		if p := t.pair(int(b.at[i])); !p.tracked() && (worst < 0 || p.worthLess(&t.pair(int(b.at[worst])).cold)) {
 			worst = i
 		}
 	}
@@ -195,8 +247,8 @@ func (t *table) worst(b *bucket) int {
 }
 
 func (c *cold) worthLess(than *cold) bool {
-	if c.n != than.n {
-		return c.n < than.n
+	if c.n() != than.n() {
+		return c.n() < than.n()
 	}
 	return c.last() < than.last()
 }
