@@ -51,6 +51,7 @@ unit:
 race:
 	$(GO) test -race ./event/... ./ingest/... ./internal/pipeline/... ./rules/... ./cmd/...
 	$(GO) test -race -skip 'TestRealServers|TestBackPressure' ./outputs/elastic
+	$(GO) test -race ./outputs/webhook ./outputs/syslog
 
 # Released batches are overwritten, so that a view kept too long shows.
 poison:
