@@ -28,5 +28,5 @@ func (s *Set) Filter(source string) (func(*event.Event) bool, error) {
 	if errs != nil {
 		return nil, errors.Join(errs...)
 	}
-	return allTerms(c), nil
+	return c.Matches, nil
 }

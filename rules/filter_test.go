@@ -30,6 +30,7 @@ func TestFilter(t *testing.T) {
 		}
 	}
 	f(`record.kind == "dns"`, true, "")
+	f(`record.kind == "tls"`, false, "")
 	f(`record.kind == "tls" or source.ip in cidr("10.8.0.0/16")`, false, "")
 	f(`source.ip in zone("lab")`, true, "")
 	f(`not (source.ip in zone("lab"))`, false, "")

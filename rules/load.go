@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"tidewatch/behavior"
+	"tidewatch/behavior/watch"
 	"tidewatch/event"
 	"tidewatch/internal/strict"
 	"tidewatch/rules/condition"
@@ -94,7 +95,7 @@ type rule struct {
 // all that has to be written. The error lists everything that is wrong in all
 // files: it is a join of *strict.Problem.
 func Load(files ...fs.FS) (*Set, error) {
-	l := loader{set: &Set{halfLife: defaultHalfLife, config: behavior.DefaultConfig(), written: map[string]uint64{}}, rules: map[string][]layer{}, zones: condition.Zones{}, settings: map[string]value{}}
+	l := loader{set: &Set{halfLife: defaultHalfLife, config: behavior.DefaultConfig(), written: map[string]uint64{}}, rules: map[string][]layer{}, zones: condition.Zones{}, settings: map[string]value{}, terms: map[string]*watch.Term{}}
 	for _, fsys := range files {
 		l.loadAll(fsys)
 	}
@@ -128,7 +129,8 @@ type loader struct {
 	set      *Set
 	rules    map[string][]layer // the tables that make up each rule
 	zones    condition.Zones
-	settings map[string]value // what rules say of detectors, by detector and key
+	terms    map[string]*watch.Term // of conditions on records, by their source
+	settings map[string]value       // what rules say of detectors, by detector and key
 	problems []*strict.Problem
 	seen     map[string]value // rules and zones of the file system that is read
 }

@@ -154,11 +154,10 @@ func (l *loader) onRecords(at value, source string) condition.Condition[event.Ev
 // filter compiles a condition on records, and finds out which kinds it can hold for.
 func (l *loader) filter(rule *rule, at value, source string, names *namedFields, except []condition.Condition[event.Event]) watch.Filter {
 	c := l.onRecords(at, source)
-	matches := allTerms(c)
-	f := watch.Filter{Kinds: uint32(allKinds), Text: source, Matches: matches}
+	f := watch.Filter{Kinds: uint32(allKinds), Text: source, Terms: l.shared(c)}
 	if len(except) > 0 {
-		f.Matches = func(ev *event.Event) bool {
-			return matches(ev) && !slices.ContainsFunc(except, func(e condition.Condition[event.Event]) bool { return e.Matches(ev) })
+		f.Except = func(ev *event.Event) bool {
+			return slices.ContainsFunc(except, func(e condition.Condition[event.Event]) bool { return e.Matches(ev) })
 		}
 	}
 	for _, t := range c.Terms() {
@@ -175,21 +174,22 @@ func (l *loader) filter(rule *rule, at value, source string, names *namedFields,
 	return f
 }
 
-// allTerms returns a function that says whether a condition holds for a record of one
-// of the kinds of its Filter: terms that name the kind alone do then.
-func allTerms(c condition.Condition[event.Event]) func(ev *event.Event) bool {
-	rest := slices.DeleteFunc(slices.Clone(c.Terms()), func(t condition.Term[event.Event]) bool { return namesAlone(t, "record.kind") })
+// shared returns the terms of a condition, each the same for all rules that ask it, but
+// for those that name the kind alone: they hold for the kinds of its Filter.
+func (l *loader) shared(c condition.Condition[event.Event]) (all []*watch.Term) {
 	if len(c.Terms()) == 0 {
-		return c.Matches
+		return []*watch.Term{{Holds: c.Matches}}
 	}
-	return func(ev *event.Event) bool {
-		for i := range rest {
-			if !rest[i].Holds(ev) {
-				return false
-			}
+	for _, t := range c.Terms() {
+		if namesAlone(t, "record.kind") {
+			continue
 		}
-		return true
+		if l.terms[t.Source] == nil {
+			l.terms[t.Source] = &watch.Term{Holds: t.Holds}
+		}
+		all = append(all, l.terms[t.Source])
 	}
+	return all
 }
 
 // namesAlone reports whether a term names one field and no other.

@@ -36,18 +36,34 @@ func (k Kind) String() string {
 	return "unknown"
 }
 
-// Filter selects records.
+// Term is one of the conditions that make a Filter.
+type Term struct {
+	Holds func(ev *event.Event) bool
+}
+
+// Filter selects records: those of some kinds for which all Terms hold, without the
+// exceptions.
 type Filter struct {
 	Kinds uint32 // a bit for each event.Kind that can match
 	// Ports are the responder's ports that can match; nil: any.
-	Ports   []uint16
-	Matches func(ev *event.Event) bool // nil: all of these kinds
+	Ports []uint16
+	// Terms are shared: what several Filters ask is the same Term.
+	Terms  []*Term
+	Except func(ev *event.Event) bool // nil: no exception
 	// Text is the condition as the rule writes it.
 	Text string
 }
 
 func (f *Filter) holds(ev *event.Event) bool {
-	return f.Kinds&(1<<ev.Kind) != 0 && (f.Matches == nil || f.Matches(ev))
+	if f.Kinds&(1<<ev.Kind) == 0 {
+		return false
+	}
+	for _, t := range f.Terms {
+		if !t.Holds(ev) {
+			return false
+		}
+	}
+	return f.Except == nil || !f.Except(ev)
 }
 
 // Key is a field of a record that tells cases apart, or is counted.
@@ -111,7 +127,8 @@ func DefaultConfig() Config { return Config{MaxCases: 200_000} }
 type Detector struct {
 	shard, shards int
 	specs         []Spec
-	byKind        [event.NumKinds]interested
+	byKind        [event.NumKinds]*index
+	left          set // scratch
 	byVersion     map[uint64]int
 
 	cases    map[caseKey]*entry
@@ -170,19 +187,11 @@ func New(cfg Config, i, n int) *Detector {
 		s := &cfg.Specs[at]
 		d.began[at] = math.MaxInt64
 		d.byVersion[s.Version] = at
-		kinds := s.Kinds
-		for j := range s.Steps {
-			kinds |= s.Steps[j].Kinds
-		}
-		if s.Unless != nil {
-			kinds |= s.Unless.Kinds
-		}
-		for k := range d.byKind {
-			if kinds&(1<<k) != 0 {
-				d.byKind[k].add(at, s.Ports)
-			}
-		}
 	}
+	for k := range d.byKind {
+		d.byKind[k] = newIndex(cfg.Specs, event.Kind(k))
+	}
+	d.left = make(set, (len(cfg.Specs)+63)/64)
 	return d
 }
 
@@ -193,55 +202,38 @@ func (d *Detector) Observe(ev *event.Event, orig, resp bool, dst []event.Observa
 	if int(ev.Kind) >= len(d.byKind) || ev.Flags&event.FlagJoined != 0 {
 		return dst
 	}
-	in := &d.byKind[ev.Kind]
-	for _, at := range in.always {
-		dst = d.consider(at, ev, orig, resp, dst)
+	in := d.byKind[ev.Kind]
+	left := d.left[:len(in.all)]
+	if !in.can(ev, left) {
+		d.begin(in, left, ev.Time)
 	}
-	if p := ev.Resp.Port; in.some[p/64]&(1<<(p%64)) != 0 {
-		for _, at := range in.byPort[p] {
-			dst = d.consider(at, ev, orig, resp, dst)
+	in.match(ev, orig, resp, left)
+	for i, word := range left {
+		for ; word != 0; word &= word - 1 {
+			dst = d.consider(in.specs[64*i+bits.TrailingZeros64(word)], ev, dst)
 		}
 	}
 	return dst
 }
 
-// interested are the specs that a kind of record can concern.
-type interested struct {
-	always []int
-	byPort map[uint16][]int
-	some   [1024]uint64 // the ports in byPort: most records have none of them
-}
-
-func (in *interested) add(at int, ports []uint16) {
-	if ports == nil {
-		in.always = append(in.always, at)
-		return
-	}
-	if in.byPort == nil {
-		in.byPort = map[uint16][]int{}
-	}
-	for _, p := range ports {
-		in.byPort[p] = append(in.byPort[p], at)
-		in.some[p/64] |= 1 << (p % 64)
+// begin notes that there was a record that the specs may concern, on all shards alike.
+func (d *Detector) begin(in *index, left set, at int64) {
+	for place, spec := range in.specs {
+		if left[place/64]&(1<<(place%64)) != 0 && at < d.began[spec] {
+			d.began[spec] = at
+			d.start(spec)
+		}
 	}
 }
 
-// consider shows a record to a spec, if the case is the shard's.
-func (d *Detector) consider(at int, ev *event.Event, orig, resp bool, dst []event.Observation) []event.Observation {
+// consider shows a record to a spec all of whose Terms hold, if the case is the shard's.
+func (d *Detector) consider(at int, ev *event.Event, dst []event.Observation) []event.Observation {
 	s := &d.specs[at]
-	if ev.Flags&event.FlagSnapshot != 0 && !s.Snapshots {
-		return dst
-	}
-	if ev.Time < d.began[at] { // on all shards alike
-		d.began[at] = ev.Time
-		d.start(at)
-	}
-	end := s.owner()
-	if end == Originator && !orig || end == Responder && !resp || s.Kind != Sequence && !s.holds(ev) {
+	if s.Except != nil && s.Except(ev) {
 		return dst
 	}
 	key := d.caseOf(s, ev)
-	if end == NoEnd && state.Owner(key.hi, d.shards) != d.shard {
+	if s.owner() == NoEnd && state.Owner(key.hi, d.shards) != d.shard {
 		return dst
 	}
 	return d.watch(at, s, key, ev, dst)
