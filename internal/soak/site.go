@@ -280,7 +280,7 @@ func (s *site) catchUp(ctx context.Context) {
 		before := s.rotations()
 		switch st := s.status(); {
 		case st == nil:
-		case read == nil && (st.Epochs == 0 || lag(st) >= 1<<20):
+		case read == nil && (st.Epochs == 0 || lag(st) >= s.fileSize()):
 			calm = 0
 		case read == nil && calm < 50:
 			calm++
@@ -305,6 +305,17 @@ func (s *site) catchUp(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// fileSize is the least mean size of a log's rotated files, in bytes.
+func (s *site) fileSize() int64 {
+	least := int64(1 << 20)
+	for _, l := range s.logs {
+		l.mu.Lock()
+		least = min(least, int64(l.size/(l.rotations()+1)))
+		l.mu.Unlock()
+	}
+	return least
 }
 
 // keepUnread is how many of the last rotated files are not taken for read where nearly
