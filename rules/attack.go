@@ -52,3 +52,6 @@ func readTechniques(table string) map[string]event.Technique {
 	}
 	return m
 }
+
+// KnowsTechnique reports whether rules can name the technique with this id.
+func KnowsTechnique(id string) bool { _, ok := techniques[id]; return ok }

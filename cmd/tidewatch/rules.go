@@ -30,7 +30,7 @@ func rulesCommand(t terminal) *cobra.Command {
 		Long: `A rule says what is a finding, how severe it is, and how often it is said. Rules
 are TOML files; those of a folder stand beside the shipped ones.`,
 	}
-	c.AddCommand(rulesCheckCommand(t), rulesTestCommand(t), rulesListCommand(t), rulesExplainCommand(t), rulesFieldsCommand(t), rulesNewCommand(t), rulesSchemaCommand(t))
+	c.AddCommand(rulesCheckCommand(t), rulesTestCommand(t), rulesListCommand(t), rulesExplainCommand(t), rulesFieldsCommand(t), rulesImportCommand(t), rulesNewCommand(t), rulesSchemaCommand(t))
 	return c
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -89,6 +90,25 @@ func fenced(t *testing.T, doc, begin, fence string) string {
 	}
 	block, _, _ := strings.Cut(doc[i+len(fence):], "```")
 	return block
+}
+
+func TestRulesImport(t *testing.T) {
+	const head = "title: %s\nlogsource:\n    product: zeek\n    service: dns\ndetection:\n    a:\n        %s: x.example\n    condition: a\n"
+	in := ruleFolder(t, map[string]string{"good.yml": fmt.Sprintf(head, "One name", "query"), "bad.yml": fmt.Sprintf(head, "Another", "qury"), "notes.txt": "no rule"})
+	out := filepath.Join(t.TempDir(), "rules")
+	status, _, errs := tidewatch(t, "rules", "import", "sigma", "--output", out, in)
+	if status != 1 || !strings.Contains(errs, `bad.yml:7:9: column "qury" is not kept; did you mean "query"?`) || !strings.Contains(errs, "1 of 2 rules are not translated") {
+		t.Errorf("status %d: %s", status, errs)
+	}
+	if status, _, errs := tidewatch(t, "rules", "check", out); status != 0 {
+		t.Errorf("what was translated is not sound: %s", errs)
+	}
+	if status, _, errs := tidewatch(t, "rules", "import", "sigma", "--output", out, filepath.Join(in, "good.yml")); status != 1 || !strings.Contains(errs, "exists") {
+		t.Errorf("a file is overwritten: status %d, %s", status, errs)
+	}
+	if status, text, errs := tidewatch(t, "rules", "import", "sigma", filepath.Join(in, "good.yml")); status != 0 || !strings.Contains(text, "[rule.one-name]") {
+		t.Errorf("status %d: %s%s", status, text, errs)
+	}
 }
 
 func TestRulesFields(t *testing.T) {
