@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"tidewatch/behavior/redis"
+	"tidewatch/enrich"
 	"tidewatch/internal/strict"
 )
 
@@ -20,6 +21,7 @@ type Config struct {
 	Store   Store            `toml:"store"`
 	Output  Output           `toml:"output"`
 	Rules   Rules            `toml:"rules"`
+	Enrich  enrich.Config    `toml:"enrich"`
 	HTTP    HTTP             `toml:"http"`
 	Log     Log              `toml:"log"`
 }
@@ -108,6 +110,7 @@ func Default() *Config {
 		Limits:  Limits{IO: "low", Nice: 5},
 		Store:   Store{Type: "disk", Path: "/var/lib/tidewatch/state", Redis: Redis{redis.DefaultConfig()}},
 		Rules:   Rules{Folders: []string{}},
+		Enrich:  enrich.DefaultConfig(),
 		HTTP:    HTTP{Address: "127.0.0.1:9465"},
 		Log:     Log{Level: "info", Format: "text"},
 	}

@@ -100,8 +100,10 @@ const (
 type Host struct {
 	Addr  netip.Addr // never with a zone, never IPv4-mapped
 	Port  uint16
-	Scope Scope  // filled by package enrich
-	Hash  uint64 // of Addr and VLANs; picks the shard that owns the host
+	Scope Scope       // filled by package enrich, as the next three
+	Role  Role        // by the inventory
+	Worth Criticality // by the inventory
+	Hash  uint64      // of Addr and VLANs; picks the shard that owns the host
 }
 
 // Scope says where an address belongs.

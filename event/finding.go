@@ -77,6 +77,11 @@ type Observation struct {
 	Features []Feature
 	// Record holds those fields of a record that the rule names, by their ECS names.
 	Record []Field
+
+	// Raise is by how many steps the severity of findings is above that of their rule,
+	// and AtMost what it is at most (0: no bound), for reasons that the evidence tells.
+	Raise  int8
+	AtMost Severity
 }
 
 // Subject is the entity whose behaviour an observation is about.
@@ -94,6 +99,7 @@ type Endpoint struct {
 	Scope   Scope
 	Bytes   uint64
 	Packets uint64
+	About   *About // nil if nothing is known
 }
 
 // Evidence is one thing that speaks for the case, or against it.
@@ -195,6 +201,38 @@ type Finding struct {
 	Rule        *RuleInfo
 	Investigate string // the rule's advice with its {{fields}} filled in
 	Suppressed  uint32 // reports under the same key of the rule that were held back since the last one that was said
+}
+
+// OwnEnd returns the end that the finding is about: the originator, but for an own
+// host that somebody outside deals with.
+func (f *Finding) OwnEnd() *Endpoint {
+	if f.Source.Scope != ScopeLocal && f.Destination.Scope == ScopeLocal {
+		return &f.Destination
+	}
+	return &f.Source
+}
+
+// Severity is the rule's, as far as what is known of the ends does not change it.
+func (f *Finding) Severity() Severity {
+	s := f.Rule.Severity
+	for range f.Raise {
+		s = s.above()
+	}
+	if f.AtMost != 0 {
+		s = min(s, f.AtMost)
+	}
+	return s
+}
+
+// above returns the next severity, or the highest.
+func (s Severity) above() Severity {
+	switch {
+	case s < SeverityMedium:
+		return SeverityMedium
+	case s < SeverityHigh:
+		return SeverityHigh
+	}
+	return SeverityCritical
 }
 
 // SampleOf copies what a finding shows of a record.

@@ -14,7 +14,7 @@ var may = map[string][]string{
 	"event":     {},
 	"parsers":   {"event"},
 	"ingest":    {"event", "parsers", "strict"},
-	"enrich":    {"event"},
+	"enrich":    {"event", "strict"},
 	"behavior":  {"event", "strict"},
 	"rules":     {"event", "behavior", "strict"},
 	"outputs":   {"event", "strict"},

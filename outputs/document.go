@@ -68,6 +68,9 @@ func (e *Encoder) Finding(dst []byte, f *event.Finding, ingested int64) []byte {
 	if f.Query != "" {
 		w.open("dns").open("question").text("name", f.Query).close().close()
 	}
+	if name := f.OwnEnd().About.HostName(); name != "" {
+		w.open("host").text("name", name).close()
+	}
 	e.related(f)
 	w.raw(parts.rest)
 	w.own(f, parts)
@@ -90,7 +93,7 @@ func (w *object) event(f *event.Finding, ingested int64) {
 	w.time("end", f.End)
 	w.whole("duration", uint64(max(f.End-f.Start, 0)))
 	w.text("action", f.Detector)
-	w.whole("severity", uint64(f.Rule.Severity))
+	w.whole("severity", uint64(f.Severity()))
 	w.number("risk_score", f.Risk)
 	w.number("risk_score_norm", f.Risk)
 	w.text("reason", f.Reason)
@@ -218,6 +221,8 @@ func (e *Encoder) related(f *event.Finding) {
 	e.host(f.Source.Domain)
 	e.host(f.Destination.Domain)
 	e.host(f.Query)
+	e.host(f.Source.About.HostName())
+	e.host(f.Destination.About.HostName())
 	for _, h := range f.Hosts {
 		e.host(h)
 	}
@@ -233,6 +238,8 @@ func (w *object) own(f *event.Finding, parts *ruleParts) {
 		w.digits("suppressed", uint64(f.Suppressed))
 	}
 	w.number("score", f.Score)
+	w.asset("source", &f.Source)
+	w.asset("destination", &f.Destination)
 	w.list("evidence")
 	for i := range f.Evidence {
 		e := &f.Evidence[i]
@@ -268,6 +275,16 @@ func (w *object) own(f *event.Finding, parts *ruleParts) {
 	w.text("investigate", f.Investigate)
 	w.raw(parts.falsePositives)
 	w.close()
+}
+
+// asset writes what the inventory says of an end, which has no place in ECS.
+func (w *object) asset(name string, e *event.Endpoint) {
+	if e.About == nil || e.About.Asset == nil {
+		return
+	}
+	a := e.About.Asset
+	w.open(name).open("asset").text("name", a.Name).text("owner", a.Owner).text("role", a.Role.String()).text("criticality", a.Criticality.String())
+	w.close().close()
 }
 
 func (w *object) sample(s *event.Sample) {

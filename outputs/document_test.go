@@ -25,10 +25,12 @@ func finding() event.Finding {
 		ID: "AbC-_123",
 		Observation: event.Observation{
 			Detector: "scan", Episode: "e1", Revision: 1, Time: at + 5e9, Start: at, End: at + 5e9,
-			Subject:     event.Subject{Type: "host", Value: "10.20.1.23"},
-			Source:      event.Endpoint{Addr: netip.MustParseAddr("10.20.1.23"), Port: 40000, HasPort: true, Domain: "pc23.office.example", Bytes: 100, Packets: 2},
-			Destination: event.Endpoint{Addr: netip.MustParseAddr("2001:db8::1"), Port: 445, HasPort: true, Domain: "files.office.example", Bytes: 50, Packets: 1},
-			Proto:       event.ProtoTCP, Application: "smb", Direction: "internal", CommunityID: "1:LQU9qZlK+B5F3KDmev6m5PMibrg=", VLAN: 7, Query: "a.example",
+			Subject: event.Subject{Type: "host", Value: "10.20.1.23"},
+			Source: event.Endpoint{Addr: netip.MustParseAddr("10.20.1.23"), Port: 40000, HasPort: true, Domain: "pc23.office.example", Bytes: 100, Packets: 2,
+				About: &event.About{Asset: &event.Asset{Name: "pc23", Owner: "sales", Role: event.RoleWorkstation, Criticality: event.CriticalityLow}}},
+			Destination: event.Endpoint{Addr: netip.MustParseAddr("2001:db8::1"), Port: 445, HasPort: true, Domain: "files.office.example", Bytes: 50, Packets: 1,
+				About: &event.About{Asset: &event.Asset{Name: "files1", Owner: "storage", Role: event.RoleServer, Criticality: event.CriticalityHigh}}},
+			Proto: event.ProtoTCP, Application: "smb", Direction: "internal", CommunityID: "1:LQU9qZlK+B5F3KDmev6m5PMibrg=", VLAN: 7, Query: "a.example",
 			Sensors: []string{"zeek"}, Score: 0.993, Risk: 81, Reason: "10.20.1.23 tried port 445/tcp of 90 hosts",
 			Evidence: []event.Evidence{{Feature: "scan.targets", Observed: 90, Expected: 1, Unit: "hosts", Weight: 4.5, Text: "90 hosts were tried"}},
 			Baseline: event.Baseline{Since: at - 1e12, Observations: 12, Text: "80 % succeed"},
@@ -100,6 +102,7 @@ func TestDocumentIsECS(t *testing.T) {
 		"source.ip", "source.port", "destination.ip", "destination.domain", "network.transport", "network.direction", "network.community_id",
 		"dns.question.name", "related.ip", "related.hosts", "tags",
 		"tidewatch.subject.type", "tidewatch.subject.value", "tidewatch.score", "tidewatch.evidence", "tidewatch.baseline.since", "tidewatch.sample",
+		"host.name", "tidewatch.source.asset.role", "tidewatch.destination.asset.criticality",
 		"tidewatch.scan.kind", "tidewatch.scan.targets", "tidewatch.episode.id",
 	} {
 		if !seen[want] {

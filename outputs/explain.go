@@ -99,10 +99,10 @@ func (x *page) heading(n int, f *event.Finding) {
 		}
 		x.b.WriteString(x.o.paint(colorBold, number+" "+line) + "\n")
 	}
-	severity := f.Rule.Severity.String()
+	severity := f.Severity().String()
 	for i, line := range wrap(fmt.Sprintf("%s, risk %.0f of 100, %s", severity, f.Risk, Printable(what(f, false))), x.prose()) {
 		if i == 0 {
-			line = x.o.paint(colors[f.Rule.Severity], severity) + strings.TrimPrefix(line, severity)
+			line = x.o.paint(colors[f.Severity()], severity) + strings.TrimPrefix(line, severity)
 		}
 		x.b.WriteString(indent + line + "\n")
 	}
@@ -313,6 +313,8 @@ func side(e *event.Endpoint, many string) string {
 	switch {
 	case e.Domain != "":
 		parts = append(parts, e.Domain)
+	case e.About.HostName() != "":
+		parts = append(parts, e.About.HostName())
 	case len(parts) == 0 && many == "-":
 		return ""
 	case len(parts) == 0:

@@ -25,7 +25,7 @@ type TableOptions struct {
 func Sort(fs []event.Finding) {
 	slices.SortStableFunc(fs, func(a, b event.Finding) int {
 		return cmp.Or(
-			cmp.Compare(b.Rule.Severity, a.Rule.Severity),
+			cmp.Compare(b.Severity(), a.Severity()),
 			cmp.Compare(a.Start, b.Start),
 			cmp.Compare(a.ID, b.ID),
 		)
@@ -125,7 +125,7 @@ func writeTable(b *strings.Builder, fs []event.Finding, o *TableOptions) {
 			case i == 0:
 				color = colorBold
 			case c == columnSeverity:
-				color = colors[fs[i-1].Rule.Severity]
+				color = colors[fs[i-1].Severity()]
 			}
 			b.WriteString(o.paint(color, cell))
 			if c < len(widths)-1 {
@@ -188,7 +188,7 @@ func tableRow(n int, f *event.Finding, o *TableOptions, l layout) []string {
 	if l.short {
 		at = "01-02 15:04"
 	}
-	cells := []string{strconv.Itoa(n), f.Rule.Severity.String(), o.at(f.Start, at), who(f), whom(f), what(f, l.short), why(f)}
+	cells := []string{strconv.Itoa(n), f.Severity().String(), o.at(f.Start, at), who(f), whom(f), what(f, l.short), why(f)}
 	for i := range cells {
 		cells[i] = Printable(cells[i])
 	}

@@ -216,14 +216,22 @@ func detectorNames() []string { return slices.Sorted(maps.Keys(detectors)) }
 
 // common are the fields that each detector's rules have.
 var common = map[string]field{
-	"source.ip":          {kind: address, get: func(o *event.Observation) any { return addressOf(&o.Source) }},
-	"source.port":        {kind: number, get: func(o *event.Observation) any { return float64(o.Source.Port) }},
-	"source.domain":      {kind: text, get: func(o *event.Observation) any { return o.Source.Domain }},
-	"source.local":       {kind: truth, get: func(o *event.Observation) any { return o.Source.Scope == event.ScopeLocal }},
-	"destination.ip":     {kind: address, get: func(o *event.Observation) any { return addressOf(&o.Destination) }},
-	"destination.port":   {kind: number, get: func(o *event.Observation) any { return float64(o.Destination.Port) }},
-	"destination.domain": {kind: text, get: func(o *event.Observation) any { return o.Destination.Domain }},
-	"destination.local":  {kind: truth, get: func(o *event.Observation) any { return o.Destination.Scope == event.ScopeLocal }},
+	"source.ip":                     {kind: address, get: func(o *event.Observation) any { return addressOf(&o.Source) }},
+	"source.port":                   {kind: number, get: func(o *event.Observation) any { return float64(o.Source.Port) }},
+	"source.domain":                 {kind: text, get: func(o *event.Observation) any { return o.Source.Domain }},
+	"source.local":                  {kind: truth, get: func(o *event.Observation) any { return o.Source.Scope == event.ScopeLocal }},
+	"destination.ip":                {kind: address, get: func(o *event.Observation) any { return addressOf(&o.Destination) }},
+	"destination.port":              {kind: number, get: func(o *event.Observation) any { return float64(o.Destination.Port) }},
+	"destination.domain":            {kind: text, get: func(o *event.Observation) any { return o.Destination.Domain }},
+	"destination.local":             {kind: truth, get: func(o *event.Observation) any { return o.Destination.Scope == event.ScopeLocal }},
+	"source.asset.name":             {kind: text, get: func(o *event.Observation) any { return assetOf(&o.Source).Name }},
+	"source.asset.owner":            {kind: text, get: func(o *event.Observation) any { return assetOf(&o.Source).Owner }},
+	"source.asset.role":             {kind: text, values: event.RoleNames[:], get: func(o *event.Observation) any { return assetOf(&o.Source).Role.String() }},
+	"source.asset.criticality":      {kind: text, values: event.CriticalityNames[:], get: func(o *event.Observation) any { return assetOf(&o.Source).Criticality.String() }},
+	"destination.asset.name":        {kind: text, get: func(o *event.Observation) any { return assetOf(&o.Destination).Name }},
+	"destination.asset.owner":       {kind: text, get: func(o *event.Observation) any { return assetOf(&o.Destination).Owner }},
+	"destination.asset.role":        {kind: text, values: event.RoleNames[:], get: func(o *event.Observation) any { return assetOf(&o.Destination).Role.String() }},
+	"destination.asset.criticality": {kind: text, values: event.CriticalityNames[:], get: func(o *event.Observation) any { return assetOf(&o.Destination).Criticality.String() }},
 	"network.direction": {kind: text, values: []string{"inbound", "outbound", "internal", "external"},
 		get: func(o *event.Observation) any { return o.Direction }},
 	"network.transport": {kind: text, get: func(o *event.Observation) any { return o.Proto.String() }},
@@ -232,6 +240,16 @@ var common = map[string]field{
 	"dns.question.name": {kind: text, get: func(o *event.Observation) any { return o.Query }},
 	"event.score":       {kind: number, get: func(o *event.Observation) any { return o.Score }},
 	"event.risk_score":  {kind: number, get: func(o *event.Observation) any { return o.Risk }},
+}
+
+var noAsset event.Asset
+
+// assetOf returns what the inventory says of an end.
+func assetOf(e *event.Endpoint) *event.Asset {
+	if e.About == nil || e.About.Asset == nil {
+		return &noAsset
+	}
+	return e.About.Asset
 }
 
 func addressOf(e *event.Endpoint) string {

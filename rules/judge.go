@@ -22,7 +22,7 @@ func (s *Set) Judge(o *event.Observation, dst []event.Finding) []event.Finding {
 			continue
 		}
 		f := event.Finding{ID: findingID(r.info.ID, o), Observation: *o, Rule: r.info, Investigate: fill(r.info.Investigate, o)}
-		f.Risk = risk(r.info.Severity, o.Risk)
+		f.Risk = risk(f.Severity(), o.Risk)
 		dst = append(dst, f)
 	}
 	return dst

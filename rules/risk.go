@@ -43,7 +43,7 @@ type riskPart struct {
 // admitted, in their one order. Those of high severity need no others to be looked at,
 // and do not count.
 func (s *Suppression) Correlate(f *event.Finding, dst []event.Finding) []event.Finding {
-	if s.set == nil || !s.set.judgesRisk || f.Detector == "risk" || f.Rule.Severity >= event.SeverityHigh {
+	if s.set == nil || !s.set.judgesRisk || f.Detector == "risk" || f.Severity() >= event.SeverityHigh {
 		return dst
 	}
 	host := f.Source
@@ -65,6 +65,7 @@ func (s *Suppression) Correlate(f *event.Finding, dst []event.Finding) []event.F
 		forget(s, s.risks, f.Time, func(h *hostRisk) int64 { return h.parts[len(h.parts)-1].time + 8*int64(s.set.halfLife) })
 	}
 	o := s.riskOf(h, f)
+	o.Source.About = host.About
 	for _, found := range s.set.Judge(&o, nil) {
 		if s.Admit(&found) {
 			dst = append(dst, found)

@@ -36,6 +36,7 @@ type analyzeOptions struct {
 	failOn     string
 	deadLetter string
 	explain    int
+	enrich     enrich.Config
 	verbose    bool
 }
 
@@ -65,6 +66,7 @@ counts once.`,
 	f.StringVarP(&o.output, "output", "o", "table", "`form` of the findings: table, or json (ECS documents, one a line)")
 	f.StringArrayVar(&o.rules, "rules", nil, "`folder` of rules (*.toml) beside the shipped ones; may be given again")
 	f.StringArrayVar(&o.local, "local", nil, "own `network`, such as 203.0.113.0/24; may be given again (default: private networks)")
+	f.StringArrayVar(&o.enrich.Assets, "assets", nil, "inventory of hosts, a `file` that ends in .csv, .toml or .json; may be given again")
 	f.StringVar(&o.since, "since", "", "leave out records before this `time`: 2026-11-20, 2026-11-20T08:00, or with seconds and zone")
 	f.StringVar(&o.until, "until", "", "leave out records from this `time` on")
 	f.StringVar(&o.failOn, "fail-on", "", "exit with status 3 if a finding is at least this `severity`: low, medium, high or critical")
@@ -81,6 +83,7 @@ type analysis struct {
 	rules    *rules.Set
 	merge    *ingest.Merge
 	local    []netip.Prefix
+	context  *enrich.Context
 	failOn   event.Severity
 	findings *findings
 	watch    *watch // nil but for eval
@@ -184,7 +187,10 @@ func (a *analysis) prepare() (o ingest.Options, err error) {
 	if o.Since != 0 && o.Until != 0 && o.Since >= o.Until {
 		return o, fmt.Errorf("--since %s is not before --until %s", a.opts.since, a.opts.until)
 	}
-	o.Enrich = enrich.NewZones(a.local).Enrich
+	if a.context, err = enrich.Open(enrich.NewZones(a.local), a.opts.enrich); err != nil {
+		return o, err
+	}
+	o.Enrich = a.context.Enrich
 	return o, nil
 }
 
@@ -220,7 +226,7 @@ func loadRules(folders []string) (*rules.Set, error) {
 
 // pipeline wires the stages.
 func (a *analysis) pipeline() *pipeline.Pipeline {
-	e := newEngine(a.rules)
+	e := newEngine(a.rules, a.context)
 	a.joiner = e.joiner
 	p := e.pipeline()
 	p.Sources, p.Sink = []pipeline.Source{a.merge}, a.findings
@@ -231,7 +237,7 @@ func (a *analysis) pipeline() *pipeline.Pipeline {
 		p.Shards[i] = c
 	}
 	if a.explanation != nil {
-		p.Rules = &explained{set: a.rules, of: a.explanation}
+		p.Rules = judge{a.context, &explained{set: a.rules, of: a.explanation}}
 		if a.explanation.Records() {
 			p.Shards = append(p.Shards, explainedRecords{a.explanation})
 		}
@@ -285,7 +291,7 @@ func (c *findings) Write(ctx context.Context, fs []event.Finding) error {
 		c.watch.note(fs)
 	}
 	for _, f := range fs {
-		c.worst = max(c.worst, f.Rule.Severity)
+		c.worst = max(c.worst, f.Severity())
 		key := f.Episode
 		at, again := c.index[key]
 		switch {

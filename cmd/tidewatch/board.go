@@ -301,7 +301,7 @@ func (c *findingCounts) add(fs []event.Finding) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for i := range fs {
-		c.counts[ruleCount{fs[i].Rule.ID, fs[i].Rule.Severity.String()}]++
+		c.counts[ruleCount{fs[i].Rule.ID, fs[i].Severity().String()}]++
 	}
 }
 

@@ -51,8 +51,12 @@ func check(t terminal, path string) error {
 	if err != nil {
 		return err
 	}
-	newEngine(set)
-	in, err := openInputs(cfg, enrich.NewZones(cfg.General.Networks()), nil, nil, slog.New(slog.DiscardHandler))
+	known, err := enrich.Open(enrich.NewZones(cfg.General.Networks()), cfg.Enrich)
+	if err != nil {
+		return err
+	}
+	newEngine(set, known)
+	in, err := openInputs(cfg, known.Enrich, nil, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}

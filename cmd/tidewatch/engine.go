@@ -9,6 +9,8 @@ import (
 	"tidewatch/behavior"
 	"tidewatch/behavior/population"
 	"tidewatch/behavior/state"
+	"tidewatch/enrich"
+	"tidewatch/event"
 	"tidewatch/internal/pipeline"
 	"tidewatch/rules"
 )
@@ -17,6 +19,7 @@ import (
 // for old logs and for a live sensor.
 type engine struct {
 	rules       *rules.Set
+	context     *enrich.Context
 	shards      []*shard
 	joiner      *pipeline.Joiner
 	population  *population.Population // nil: no detector that runs asks for it
@@ -41,8 +44,8 @@ func (s *shard) publish() {
 }
 
 // newEngine wires the stages.
-func newEngine(set *rules.Set) *engine {
-	e := &engine{rules: set, joiner: new(pipeline.Joiner), suppression: rules.NewSuppression(set)}
+func newEngine(set *rules.Set, known *enrich.Context) *engine {
+	e := &engine{rules: set, context: known, joiner: new(pipeline.Joiner), suppression: rules.NewSuppression(set)}
 	cfg := set.Config()
 	if cfg.NeedsPopulation() {
 		e.population = population.New(population.DefaultConfig())
@@ -59,7 +62,7 @@ func newEngine(set *rules.Set) *engine {
 
 // pipeline returns a pipeline of the stages, without source, sink and store.
 func (e *engine) pipeline() *pipeline.Pipeline {
-	p := &pipeline.Pipeline{Rules: e.rules, Suppression: e.suppression, Joiner: e.joiner}
+	p := &pipeline.Pipeline{Rules: judge{e.context, e.rules}, Suppression: e.suppression, Joiner: e.joiner}
 	if e.population != nil {
 		p.Population = e.population
 	}
@@ -67,6 +70,17 @@ func (e *engine) pipeline() *pipeline.Pipeline {
 		p.Shards = append(p.Shards, s)
 	}
 	return p
+}
+
+// judge fills in what is known of an observation's ends before the rules see it.
+type judge struct {
+	context *enrich.Context
+	next    pipeline.Judge
+}
+
+func (j judge) Judge(o *event.Observation, dst []event.Finding) []event.Finding {
+	j.context.Explain(o)
+	return j.next.Judge(o, dst)
 }
 
 // track makes each stage remember what changes, for checkpoints.

@@ -9,7 +9,6 @@ import (
 	"slices"
 
 	"tidewatch/configs"
-	"tidewatch/enrich"
 	"tidewatch/event"
 	"tidewatch/ingest"
 	"tidewatch/internal/pipeline"
@@ -25,7 +24,7 @@ type follower interface {
 
 // openInputs follows what the configuration names. Lines of which no record can be made
 // go to refused, unless it is nil.
-func openInputs(cfg *configs.Config, zones *enrich.Zones, from []event.Position, refused io.Writer, log *slog.Logger) (*ingest.Follow, error) {
+func openInputs(cfg *configs.Config, enrich func(*event.Event), from []event.Position, refused io.Writer, log *slog.Logger) (*ingest.Follow, error) {
 	var all []ingest.Input
 	for _, name := range slices.Sorted(maps.Keys(cfg.Inputs)) {
 		in := cfg.Inputs[name]
@@ -36,7 +35,7 @@ func openInputs(cfg *configs.Config, zones *enrich.Zones, from []event.Position,
 		all = append(all, some...)
 	}
 	f, err := ingest.NewFollow(all, ingest.FollowOptions{
-		Enrich: zones.Enrich, Positions: from, DeadLetter: refused, Log: log,
+		Enrich: enrich, Positions: from, DeadLetter: refused, Log: log,
 		Warn: func(r ingest.Refusal) {
 			log.Warn("a line is refused", "file", r.Path, "line", r.Line, "offset", r.Offset, "reason", r.Reason, "excerpt", r.Excerpt, "times", r.Count)
 		},

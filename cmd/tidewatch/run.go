@@ -65,6 +65,7 @@ type sidecar struct {
 	refused  io.Writer // nil: lines are counted, not kept
 	status   *statusBoard
 	rules    *rules.Set
+	context  *enrich.Context
 	reloaded chan *rules.Set // new rules, for the loop of generations; holds one
 }
 
@@ -94,6 +95,9 @@ func runSidecar(ctx context.Context, t terminal, path string) (err error) {
 	if s.rules, err = readRules(cfg); err != nil {
 		return err
 	}
+	if s.context, err = enrich.Open(enrich.NewZones(cfg.General.Networks()), cfg.Enrich); err != nil {
+		return err
+	}
 	if s.store, err = openStore(ctx, cfg, s.log); err != nil {
 		return err
 	}
@@ -116,6 +120,9 @@ func runSidecar(ctx context.Context, t terminal, path string) (err error) {
 		return err
 	}
 	defer done()
+	following, stopFollowing := context.WithCancel(ctx)
+	defer stopFollowing()
+	go s.context.Follow(following, reloadEvery, s.log)
 	return s.live(ctx, hup)
 }
 
@@ -173,6 +180,9 @@ func (s *sidecar) serve(ctx context.Context) (done func(), err error) {
 	go s.watch(ctx)
 	return stop, nil
 }
+
+// reloadEvery is how often it is looked whether files of [enrich] have changed.
+const reloadEvery = 10 * time.Second
 
 // watchEvery is how often rates are measured.
 const watchEvery = 5 * time.Second
@@ -273,15 +283,14 @@ func (s *sidecar) reload() bool {
 
 // generation reads from where the store says until ctx ends.
 func (s *sidecar) generation(ctx context.Context) error {
-	e := newEngine(s.rules)
+	e := newEngine(s.rules, s.context)
 	e.track()
 	began := time.Now()
 	saved, err := load(ctx, s.store, e)
 	if err != nil {
 		return fmt.Errorf("the store's state cannot be used: %w", err)
 	}
-	zones := enrich.NewZones(s.cfg.General.Networks())
-	in, err := openInputs(s.cfg, zones, saved.positions, s.refused, s.log)
+	in, err := openInputs(s.cfg, s.context.Enrich, saved.positions, s.refused, s.log)
 	if err != nil {
 		return err
 	}

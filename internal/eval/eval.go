@@ -98,7 +98,7 @@ func (r *Report) Add(c Case) {
 		r.addInstance(c, i, verdicts)
 	}
 	for i := range c.Findings {
-		if f := &c.Findings[i]; r.judged[f.Detector] && f.Rule.Severity >= event.SeverityMedium {
+		if f := &c.Findings[i]; r.judged[f.Detector] && f.Severity() >= event.SeverityMedium {
 			r.addFinding(c, f, verdicts[i])
 		}
 	}
@@ -120,7 +120,7 @@ func (r *Report) addInstance(c Case, i int, verdicts []verdict) {
 			continue
 		}
 		verdicts[j] = right
-		worst = max(worst, f.Rule.Severity)
+		worst = max(worst, f.Severity())
 		if first := c.first(f); best == nil || first.Time < best.Time {
 			best = first
 		}
@@ -204,7 +204,7 @@ func (r *Report) addFinding(c Case, f *event.Finding, v verdict) {
 	default:
 		day.right++
 	}
-	r.ranked = append(r.ranked, judgement{f.Detector, f.Rule.Severity, f.Risk, name, v == right})
+	r.ranked = append(r.ranked, judgement{f.Detector, f.Severity(), f.Risk, name, v == right})
 }
 
 // first returns the first report on what a finding is about.

@@ -94,7 +94,7 @@ func Told(fs []event.Finding) string {
 	var b strings.Builder
 	for i := range fs {
 		f := &fs[i]
-		fmt.Fprintf(&b, "%s: %s %s\n", f.Rule.ID, f.Rule.Severity, strconv.AppendQuote(nil, f.Reason)[1:len(strconv.Quote(f.Reason))-1])
+		fmt.Fprintf(&b, "%s: %s %s\n", f.Rule.ID, f.Severity(), strconv.AppendQuote(nil, f.Reason)[1:len(strconv.Quote(f.Reason))-1])
 	}
 	return b.String()
 }

@@ -1,0 +1,63 @@
+package event
+
+// Role is what a host is for, by the site's inventory.
+type Role uint8
+
+const (
+	RoleNone        Role = iota
+	RoleScanner          // looks for hosts and ports by order
+	RoleMonitoring       // asks others how they are, on a timer
+	RoleBackup           // moves large amounts of data by order
+	RoleResolver         // asks DNS for others
+	RoleServer           // is there for others
+	RoleWorkstation      // is there for a person
+)
+
+// RoleNames are the roles' names, in their order; that of none is "".
+var RoleNames = [...]string{"", "scanner", "monitoring", "backup", "resolver", "server", "workstation"}
+
+// String returns the role's name, "" for none.
+func (r Role) String() string { return RoleNames[int(r)%len(RoleNames)] }
+
+// Criticality is how much depends on a host.
+type Criticality uint8
+
+const (
+	CriticalityNone Criticality = iota // nobody has said
+	CriticalityLow
+	CriticalityMedium
+	CriticalityHigh
+	CriticalityCritical
+)
+
+// CriticalityNames are their names, in their order; that of none is "".
+var CriticalityNames = [...]string{"", "low", "medium", "high", "critical"}
+
+// String returns the criticality's name, "" for none.
+func (c Criticality) String() string { return CriticalityNames[int(c)%len(CriticalityNames)] }
+
+// Asset is one entry of the site's inventory. It is not changed once it is loaded.
+type Asset struct {
+	Name, Owner string
+	Role        Role
+	Criticality Criticality
+}
+
+// About is what was known of an endpoint when the observation was made, from
+// elsewhere than the logs of its traffic. It is not changed once it is made.
+type About struct {
+	Asset *Asset // nil if the inventory has none
+	// Name is what the host calls itself: by DHCP, within its lease; "" if unknown.
+	Name string
+}
+
+// HostName returns what people call the end: by the inventory, or by itself.
+func (a *About) HostName() string {
+	switch {
+	case a == nil:
+		return ""
+	case a.Asset != nil && a.Asset.Name != "":
+		return a.Asset.Name
+	}
+	return a.Name
+}
