@@ -173,7 +173,7 @@ func (l *lane) write(ctx context.Context, fs []event.Finding) error {
 	if l.Least > 0 {
 		var some []event.Finding
 		for i := range fs {
-			if fs[i].Rule.Severity >= l.Least {
+			if fs[i].Severity() >= l.Least {
 				some = append(some, fs[i])
 			}
 		}

@@ -42,7 +42,7 @@ const (
 // data if it is not nil, and the reason otherwise.
 func (o *Output) message(b []byte, f *event.Finding, json []byte) []byte {
 	b = append(b, '<')
-	b = strconv.AppendInt(b, int64(o.facility*8+severity(f.Rule.Severity)), 10)
+	b = strconv.AppendInt(b, int64(o.facility*8+severity(f.Severity())), 10)
 	b = append(b, ">1 "...)
 	b = time.Unix(0, f.Time).UTC().AppendFormat(b, outputs.TimeLayout)
 	b = append(append(b, ' '), o.host...)
@@ -51,7 +51,7 @@ func (o *Output) message(b []byte, f *event.Finding, json []byte) []byte {
 	b = append(b, " ["+element...)
 	b = param(b, "id", f.ID)
 	b = param(b, "rule", f.Rule.ID)
-	b = param(b, "severity", f.Rule.Severity.String())
+	b = param(b, "severity", f.Severity().String())
 	b = append(b, ` risk="`...)
 	b = append(strconv.AppendFloat(b, f.Risk, 'f', -1, 64), '"')
 	b = param(b, "subject", f.Subject.Value)

@@ -32,7 +32,7 @@ func (o *Output) body(b []byte, fs []event.Finding, now int64) []byte {
 func appendSlack(b []byte, fs []event.Finding) []byte {
 	summary := fmt.Sprintf("%d findings", len(fs))
 	if len(fs) == 1 {
-		summary = fs[0].Rule.Severity.String() + ": " + slackText(fs[0].Rule.Name, maxSlackName)
+		summary = fs[0].Severity().String() + ": " + slackText(fs[0].Rule.Name, maxSlackName)
 	}
 	b = outputs.AppendString(append(b, `{"text":`...), summary)
 	b = append(b, `,"mrkdwn":false,"unfurl_links":false,"blocks":[`...)
@@ -41,7 +41,7 @@ func appendSlack(b []byte, fs []event.Finding) []byte {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		text := fmt.Sprintf("*%s: %s* (risk %.0f)\n%s", f.Rule.Severity, slackText(f.Rule.Name, maxSlackName), f.Risk, slackText(f.Reason, maxSlackReason))
+		text := fmt.Sprintf("*%s: %s* (risk %.0f)\n%s", f.Severity(), slackText(f.Rule.Name, maxSlackName), f.Risk, slackText(f.Reason, maxSlackReason))
 		b = append(b, `{"type":"section","text":{"type":"mrkdwn","verbatim":true,"text":`...)
 		b = append(outputs.AppendString(b, text), "}}"...)
 	}
