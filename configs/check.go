@@ -71,6 +71,9 @@ func (r *Rules) Check(bad func(key, what, allowed string)) {
 			bad("folders."+strconv.Itoa(i), fmt.Sprintf("folder %q", f), "absolute paths of folders with rules (*.toml)")
 		}
 	}
+	if r.Look != 0 {
+		span(bad, "look", r.Look, time.Second, time.Hour)
+	}
 }
 
 // Check reports what is no address.

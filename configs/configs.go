@@ -89,7 +89,8 @@ type NDJSON struct {
 
 // Rules says which rules there are beside the shipped ones.
 type Rules struct {
-	Folders []string `toml:"folders"`
+	Folders []string      `toml:"folders"`
+	Look    time.Duration `toml:"look"` // how often the folders are looked at; 0: never
 }
 
 // HTTP is where metrics, health and status are served.
@@ -109,7 +110,7 @@ func Default() *Config {
 		General: General{Local: []strict.Network{}, Epoch: time.Second, Grace: 20 * time.Second},
 		Limits:  Limits{IO: "low", Nice: 5},
 		Store:   Store{Type: "disk", Path: "/var/lib/tidewatch/state", Redis: Redis{redis.DefaultConfig()}},
-		Rules:   Rules{Folders: []string{}},
+		Rules:   Rules{Folders: []string{}, Look: 5 * time.Second},
 		Enrich:  enrich.DefaultConfig(),
 		HTTP:    HTTP{Address: "127.0.0.1:9465"},
 		Log:     Log{Level: "info", Format: "text"},

@@ -33,20 +33,17 @@ const (
 	// headSize is how many bytes tell one log from another: Zeek's header and the
 	// first record behind it.
 	headSize = 4096
-	// headTells is how long a head without a record must be, in bytes, to tell a log
-	// from others of its name: Zeek's #open is among its first 150.
-	headTells = 256
 )
 
 // fingerprint is the beginning of a file, as it is stored.
 type fingerprint struct {
 	n      int // bytes; a file that was shorter when it was seen has fewer than headSize
 	sum    [16]byte
-	record bool // there is a record among them: no other log begins like that
+	record bool // there is a record among them, or when Zeek opened it: no other log begins like that
 }
 
 // tells reports whether a file of the same name that begins like that is a copy.
-func (f fingerprint) tells() bool { return f.record || f.n >= headTells }
+func (f fingerprint) tells() bool { return f.record }
 
 func fingerprintOf(head []byte) (f fingerprint) {
 	if f.n = len(head); f.n == 0 {
@@ -59,7 +56,7 @@ func fingerprintOf(head []byte) (f fingerprint) {
 	}
 	for line := range bytes.Lines(head) {
 		whole := line[len(line)-1] == '\n' || f.n == headSize
-		f.record = f.record || whole && len(line) > 1 && line[0] != '#'
+		f.record = f.record || whole && len(line) > 1 && (line[0] != '#' || len(line) > len("#open\t\n") && bytes.HasPrefix(line, []byte("#open")))
 	}
 	return f
 }

@@ -123,7 +123,7 @@ func runSidecar(ctx context.Context, t terminal, path string) (err error) {
 	following, stopFollowing := context.WithCancel(ctx)
 	defer stopFollowing()
 	go s.context.Follow(following, reloadEvery, s.log)
-	return s.live(ctx, hup)
+	return s.live(ctx, hup, edited(ctx, s.cfg.Rules.Folders, s.cfg.Rules.Look))
 }
 
 // readRules loads the rules. A condition of the configuration may name their zones.
@@ -214,13 +214,13 @@ func (s *sidecar) watch(ctx context.Context) {
 // live runs one generation after the other: with the same store and outputs, each with
 // the rules that are in force. A generation ends with a checkpoint, and the next one
 // goes on there.
-func (s *sidecar) live(ctx context.Context, hup <-chan os.Signal) error {
+func (s *sidecar) live(ctx context.Context, hup <-chan os.Signal, edited <-chan struct{}) error {
 	for {
 		gen, stop := context.WithCancelCause(ctx)
 		hups := make(chan struct{})
 		go func() {
 			defer close(hups)
-			s.hangups(gen, hup, stop)
+			s.hangups(gen, hup, edited, stop)
 		}()
 		err := s.generation(gen)
 		stop(nil)
@@ -242,16 +242,17 @@ func (s *sidecar) live(ctx context.Context, hup <-chan os.Signal) error {
 	}
 }
 
-// hangups reloads at each SIGHUP until ctx ends.
-func (s *sidecar) hangups(ctx context.Context, hup <-chan os.Signal, stop context.CancelCauseFunc) {
+// hangups reloads at each SIGHUP, and when rules were edited, until ctx ends.
+func (s *sidecar) hangups(ctx context.Context, hup <-chan os.Signal, edited <-chan struct{}, stop context.CancelCauseFunc) {
 	for {
 		select {
 		case <-hup:
-			if s.reload() {
-				stop(errReload)
-				return
-			}
+		case <-edited:
 		case <-ctx.Done():
+			return
+		}
+		if s.reload() {
+			stop(errReload)
 			return
 		}
 	}

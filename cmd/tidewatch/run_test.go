@@ -57,6 +57,7 @@ path = %q
 path = %q
 [rules]
 folders = [%q]
+look = "0s"
 [http]
 address = "127.0.0.1:0"
 `, filepath.Join(filepath.Dir(s.log), "*.log"), filepath.Join(dir, "state"), s.findings, s.rules))
@@ -416,6 +417,35 @@ func TestRunReload(t *testing.T) {
 	if !strings.Contains(s.says(), "the rules say the same") {
 		t.Errorf("%s", s.says())
 	}
+	if status := p.stop(syscall.SIGTERM); status != 0 {
+		t.Fatalf("exit status %d\n%s", status, s.says())
+	}
+}
+
+// Rules are taken over when their folder changes, and those before stay while it is wrong.
+func TestRunSeesEditedRules(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	b, err := os.ReadFile(s.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.write(s.config, strings.Replace(string(b), "look = \"0s\"", "look = \"1s\"", 1))
+	p := s.start()
+	const rule = "[rule.own]\ndetector = \"scan\"\nname = \"n\"\nseverity = %q\nwhen = \"scan.targets > 1\"\n"
+	own := filepath.Join(s.rules, "own.toml")
+	s.write(own, fmt.Sprintf(rule, "awful"))
+	p.untilStatus("the broken rules are refused", func(st *monitor.Status) bool { return st.FailedReloads == 1 && st.State == monitor.Running })
+	s.write(own, fmt.Sprintf(rule, "low"))
+	p.untilStatus("the new rules are in force", func(st *monitor.Status) bool { return st.Reloads == 1 && st.State == monitor.Running })
+	s.scan(2, 40)
+	p.untilStatus("the new rule finds", func(st *monitor.Status) bool {
+		return slices.ContainsFunc(st.Findings, func(f monitor.Finding) bool { return f.Rule == "own" && f.Severity == "low" })
+	})
+	if err := os.Remove(own); err != nil {
+		t.Fatal(err)
+	}
+	p.untilStatus("the rule is gone", func(st *monitor.Status) bool { return st.Reloads == 2 && st.State == monitor.Running })
 	if status := p.stop(syscall.SIGTERM); status != 0 {
 		t.Fatalf("exit status %d\n%s", status, s.says())
 	}

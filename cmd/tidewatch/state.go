@@ -244,6 +244,11 @@ func exportedTime(ns int64) string {
 	return time.Unix(0, ns).UTC().Format(time.RFC3339Nano)
 }
 
+// compacter is a store whose files hold what was removed until they are written anew.
+type compacter interface {
+	Compact(ctx context.Context) error
+}
+
 func forgetState(ctx context.Context, b *book, e state.Entity, _ []string) error {
 	if e.IsPair() {
 		return exit{exitUsage, errors.New("forget takes a host or a name, not a pair")}
@@ -254,6 +259,11 @@ func forgetState(ctx context.Context, b *book, e state.Entity, _ []string) error
 	}
 	if err := b.commit(ctx); err != nil {
 		return err
+	}
+	if s, ok := b.store.(compacter); ok {
+		if err := s.Compact(ctx); err != nil {
+			return exit{exitError, fmt.Errorf("it is forgotten, but files still hold bytes of it: %w", err)}
+		}
 	}
 	fmt.Fprintf(b.out, "%s is forgotten: in %d entities, %d entries of who uses what, and %d memories of what was said\n", outputs.Printable(e.String()), max(entities, len(b.removed)), known, said)
 	return nil

@@ -13,6 +13,10 @@ import (
 // not committed.
 const patience = 10
 
+// longestInterval bounds the time from one epoch to the next that a slow store asks for:
+// so much is read again after a crash. A longer Interval stands.
+const longestInterval = 30 * time.Second
+
 // dispatch gives every sequence to every shard, in one order, and cuts epochs.
 // It is the last that writes to an event: after it, sequences are shared.
 type dispatch struct {
@@ -72,13 +76,18 @@ func (d *dispatch) run(ctx context.Context) {
 				return
 			}
 		case took := <-d.committed:
-			// Committing costs at most about 5 % of the time.
+			// Committing costs at most about 5 % of the time, unless it takes very long.
 			d.flying = false
-			timer.Reset(max(d.Interval, 20*took))
+			timer.Reset(stretched(d.Interval, took))
 		case <-ctx.Done():
 			return
 		}
 	}
+}
+
+// stretched returns the time to the next epoch when the last one took so long to commit.
+func stretched(interval, took time.Duration) time.Duration {
+	return max(interval, min(20*took, longestInterval))
 }
 
 // take shares one sequence with the shards.

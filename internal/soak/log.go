@@ -9,6 +9,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -72,9 +73,17 @@ func (l *log) create() (err error) {
 	if err != nil {
 		return err
 	}
-	_, err = l.file.Write(l.header)
+	_, err = l.file.Write(l.head())
 	return err
 }
+
+// head returns what the next file begins with: Zeek says when it opened it.
+func (l *log) head() []byte {
+	at := time.Date(2026, 11, 20, 0, 0, l.rotations(), 0, time.UTC)
+	return opened.ReplaceAll(l.header, []byte(at.Format("#open\t2006-01-02-15-04-05")))
+}
+
+var opened = regexp.MustCompile(`(?m)^#open\t.*$`)
 
 // write writes the next n lines; mostly it stops in the middle of one more, as sensors'
 // buffers do.
@@ -150,7 +159,7 @@ func (l *log) rotate(how rotation) error {
 		if err := l.file.Truncate(0); err != nil {
 			return err
 		}
-		_, err := l.file.Write(l.header)
+		_, err := l.file.Write(l.head())
 		return err
 	}
 	if err := os.Rename(l.path, to); err != nil {
