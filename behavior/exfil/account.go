@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/bits"
 	"net/netip"
+	"slices"
 	"time"
 
 	"tidewatch/behavior/hosts"
@@ -167,10 +168,14 @@ func (d *Detector) charge(h *host, t *transfer, dst []event.Observation) []event
 
 // account returns the account with this key, or nil.
 func (h *host) account(key uint64) *account {
-	for i := range h.accounts {
-		if h.accounts[i].key == key {
-			return &h.accounts[i]
+	if len(h.keys) != len(h.accounts) {
+		h.keys = h.keys[:0]
+		for i := range h.accounts {
+			h.keys = append(h.keys, h.accounts[i].key)
 		}
+	}
+	if i := slices.Index(h.keys, key); i >= 0 {
+		return &h.accounts[i]
 	}
 	return nil
 }
@@ -313,7 +318,7 @@ func (h *host) promote(k kind, l *light, t *transfer) *account {
 			oldest = i
 		}
 	}
-	h.accounts[oldest] = n
+	h.accounts[oldest], h.keys = n, h.keys[:0]
 	return &h.accounts[oldest]
 }
 

@@ -100,6 +100,7 @@ func (h *host) forget(e *state.Entity, keys []uint64, far netip.Addr) bool {
 	before := len(h.small) + len(h.accounts) + len(h.notable) + len(h.open)
 	is := func(key uint64) bool { return slices.Contains(keys, key) }
 	h.small = slices.DeleteFunc(h.small, func(l light) bool { return is(l.key) })
+	h.keys = h.keys[:0]
 	h.accounts = slices.DeleteFunc(h.accounts, func(a account) bool { return is(a.key) && a.kind != byNetwork })
 	h.notable = slices.DeleteFunc(h.notable, func(n notable) bool { return is(n.key) || far.IsValid() && n.remote.Addr() == far })
 	h.open = slices.DeleteFunc(h.open, func(o *episode) bool {

@@ -147,6 +147,7 @@ type host struct {
 	named, bare uint32 // connections outward with a name known, and without
 	small       []light
 	accounts    []account
+	keys        []uint64 // of accounts, which are large: one line of the cache has eight of them; of another length, they are out of date
 	budget      *account // nil until something new was sent to
 	live        []live
 	notable     []notable

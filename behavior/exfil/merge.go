@@ -78,7 +78,7 @@ func (h *host) merge(o *host) {
 	}
 	h.fold(oneLink)
 	slices.SortFunc(h.accounts, func(a, b account) int { return cmp.Or(cmp.Compare(b.last, a.last), cmp.Compare(a.key, b.key)) })
-	h.accounts = h.accounts[:min(len(h.accounts), maxAccounts)]
+	h.accounts, h.keys = h.accounts[:min(len(h.accounts), maxAccounts)], h.keys[:0]
 	switch {
 	case h.budget != nil && o.budget != nil:
 		h.budget.merge(o.budget)

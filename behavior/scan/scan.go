@@ -109,6 +109,8 @@ type Detector struct {
 	forgotten    [][]byte
 	freshLight   []uint64
 	lookup       state.Lookup
+
+	read uint64 // by Expect, or the compiler leaves it out
 }
 
 // New returns one of a number of shards, which share the caps on what is kept.
@@ -136,6 +138,11 @@ const (
 	saltContact = 0x165667b19e3779f9 // a port of a host
 )
 
+// contactSalt is that of a host's port.
+func contactSalt(port uint16, p event.Proto) uint64 {
+	return saltContact + uint64(port)<<16 + uint64(p)
+}
+
 // spread mixes a hash with a salt (the finaliser of SplitMix64, Steele et al. 2014).
 func spread(h, salt uint64) uint64 {
 	h += salt
@@ -159,6 +166,21 @@ func (d *Detector) Observe(ev *event.Event, orig, resp bool, dst []event.Observa
 		dst = d.observeTarget(ev, dst)
 	}
 	return dst
+}
+
+// Expect reads what sources remember of whom they will call, which no cache holds: asked
+// for one after the other each is waited for. It changes nothing.
+func (d *Detector) Expect(evs []*event.Event) {
+	sum := uint64(0)
+	for _, ev := range evs {
+		if ev.Kind != event.KindConn {
+			continue
+		}
+		if s := d.sources[ev.Orig.Hash]; s != nil {
+			sum += s.seen.Near(spread(ev.Resp.Hash, contactSalt(ev.Resp.Port, ev.Proto)))
+		}
+	}
+	d.read = sum
 }
 
 // ignores reports whether a connection says nothing about its originator.

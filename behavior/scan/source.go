@@ -162,7 +162,7 @@ func (d *Detector) contact(s *source, host uint64, c *contact, ev *event.Event, 
 // if that is gone.
 func (d *Detector) remember(s *source, host uint64, c *contact, ev *event.Event) bool {
 	before := s.seen.Present()
-	if !s.seen.Add(spread(host, saltContact+uint64(c.port)<<16+uint64(c.proto))) {
+	if !s.seen.Add(spread(host, contactSalt(c.port, c.proto))) {
 		if s.seen.Present() != before { // it was about to be forgotten
 			d.touch(s)
 		}

@@ -71,6 +71,19 @@ func (s *Seen) Has(hash uint64) bool {
 	return has(s.present(), v) || has(s.past(), v)
 }
 
+// Near reads where a hash would be, so that it is in the processor's cache. What it
+// returns means nothing.
+func (s *Seen) Near(hash uint64) (n uint64) {
+	v := fold(hash)
+	if t := s.present(); len(t) > 0 {
+		n += uint64(t[home(t, v)])
+	}
+	if t := s.past(); len(t) > 0 {
+		n += uint64(t[home(t, v)])
+	}
+	return n
+}
+
 // Present returns how many hashes the present generation has. It changes whenever Add
 // changes anything: also with a hash that is known, from the past one.
 func (s *Seen) Present() int { return int(s.n) }
