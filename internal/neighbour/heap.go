@@ -8,18 +8,23 @@ import (
 	"sync"
 )
 
-// leastHeadroom is the share of what is alive, in percent, that a heap over its bound may
-// grow by before it is collected again: with less, collecting would be most of the work.
-const leastHeadroom = 15
+// By which share of what is alive, in percent, a heap may grow before it is collected
+// again.
+const (
+	// leastHeadroom is that of one over its bound: with less, collecting would be most of
+	// the work.
+	leastHeadroom = 15
+	// mostHeadroom is that of one far below: what is small is not collected for nothing.
+	mostHeadroom = 400
+	// usualHeadroom is what the Go runtime grants by itself.
+	usualHeadroom = 100
+)
 
-// usualHeadroom is what the Go runtime grants by itself.
-const usualHeadroom = 100
-
-// HoldHeap makes the garbage collector come the earlier the closer the heap is to so many
-// bytes: a heap that is twice what is alive costs memory and saves little where most of
-// what is allocated stays. Unlike a limit it costs no more, however much stays alive. An
-// environment with GOGC or GOMEMLIMIT has the last word. The function that it returns
-// ends that.
+// HoldHeap makes the garbage collector come seldom while the heap is below so many bytes,
+// and the earlier the closer it is to them: where most of what is allocated stays, a heap
+// that is twice what is alive costs memory and saves little. Unlike a limit it costs no
+// more, however much stays alive. An environment with GOGC or GOMEMLIMIT has the last word.
+// The function that it returns ends that.
 func HoldHeap(bytes uint64) (release func()) {
 	if os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "" {
 		return func() {}
@@ -65,5 +70,5 @@ func headroom(live, bound uint64) int {
 	if live >= bound {
 		return leastHeadroom
 	}
-	return int(min(max((bound-live)*100/max(live, 1), leastHeadroom), usualHeadroom))
+	return int(min(max((bound-live)*100/max(live, 1), leastHeadroom), mostHeadroom))
 }

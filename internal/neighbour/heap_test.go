@@ -13,8 +13,9 @@ func TestHeadroom(t *testing.T) {
 			t.Errorf("%d alive, held to %d: %d %%, want %d %%", live, bound, got, want)
 		}
 	}
-	f(0, 200, usualHeadroom)
-	f(10, 200, usualHeadroom)
+	f(0, 200, mostHeadroom)
+	f(10, 200, mostHeadroom)
+	f(50, 200, 300)
 	f(100, 200, 100)
 	f(150, 200, 33)
 	f(190, 200, leastHeadroom)
