@@ -52,6 +52,7 @@ race:
 	$(GO) test -race ./event/... ./ingest/... ./internal/pipeline/... ./rules/... ./cmd/...
 	$(GO) test -race -skip 'TestRealServers|TestBackPressure' ./outputs/elastic
 	$(GO) test -race ./outputs/webhook ./outputs/syslog
+	$(GO) test -race -run 'TestCommitAndLoad|TestDown|TestTwoSensors|TestFetch|TestPeers|TestLost' ./behavior/redis
 
 # Released batches are overwritten, so that a view kept too long shows.
 poison:

@@ -83,6 +83,12 @@ func (b *statusBoard) end() {
 	}
 }
 
+func (b *statusBoard) waiting() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.state = monitor.Waiting
+}
+
 func (b *statusBoard) stopping() {
 	b.mu.Lock()
 	defer b.mu.Unlock()

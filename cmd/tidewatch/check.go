@@ -1,6 +1,8 @@
 package main
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tidewatch/behavior/redis"
 	"tidewatch/configs"
 	"tidewatch/enrich"
 	"tidewatch/ingest"
@@ -23,26 +26,28 @@ import (
 
 func checkCommand(t terminal) *cobra.Command {
 	var config string
+	var connect bool
 	c := &cobra.Command{
 		Use:   "check",
 		Short: "Say what is wrong with the sidecar's configuration and rules",
 		Long: `Check reads the configuration and the rules and puts everything together as run does,
-without starting anything: it opens no store and connects to nobody. It lists all
-errors at once, and warns of what is likely not meant.`,
+without starting anything: it opens no store and connects to nobody, unless --connect asks
+Redis how it is set up. It lists all errors at once, and warns of what is likely not meant.`,
 		Example: "  tidewatch check -c /etc/tidewatch/tidewatch.toml",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if err := check(t, config); err != nil {
+			if err := check(c.Context(), t, config, connect); err != nil {
 				return exit{exitError, err}
 			}
 			return nil
 		},
 	}
 	c.Flags().StringVarP(&config, "config", "c", defaultConfig, "`file` with the configuration")
+	c.Flags().BoolVar(&connect, "connect", false, "ask the Redis of [store.redis] whether it can be used, and keeps baselines safe")
 	return c
 }
 
-func check(t terminal, path string) error {
+func check(ctx context.Context, t terminal, path string, connect bool) error {
 	cfg, warnings, err := configs.Load(path)
 	if err != nil {
 		return err
@@ -64,12 +69,37 @@ func check(t terminal, path string) error {
 	if err := checkOutputs(cfg); err != nil {
 		return err
 	}
+	if connect && cfg.Store.Type == "redis" {
+		more, err := inspectRedis(ctx, cfg)
+		if err != nil {
+			return err
+		}
+		warnings = append(warnings, more...)
+	}
 	warnings = append(warnings, missing(cfg)...)
 	for _, w := range warnings {
 		fmt.Fprintln(t.err, "warning: "+outputs.Printable(w))
 	}
 	_, err = fmt.Fprintf(t.out, "%s: in order: %d %s, %d rules\n", outputs.Printable(path), len(cfg.Inputs), plural(len(cfg.Inputs), "input", "inputs"), set.Len())
 	return err
+}
+
+// inspectRedis asks the store how it is set up. It disturbs no sidecar that uses it.
+func inspectRedis(ctx context.Context, cfg *configs.Config) (warnings []string, err error) {
+	c := cfg.Store.Redis.Config
+	c.Sensor = cmp.Or(c.Sensor, cfg.General.SidecarName())
+	s, err := redis.Open(ctx, c)
+	if err != nil {
+		return nil, fmt.Errorf("[store.redis] %w", err)
+	}
+	warnings, err = s.Inspect(ctx)
+	if err := errors.Join(err, s.Close()); err != nil {
+		return nil, fmt.Errorf("[store.redis] %w", err)
+	}
+	for i, w := range warnings {
+		warnings[i] = "[store.redis] " + w
+	}
+	return warnings, nil
 }
 
 // checkOutputs makes the outputs to servers, which sends nothing: it reads certificates.

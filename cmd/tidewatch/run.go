@@ -72,6 +72,33 @@ type sidecar struct {
 // laxGrace is how long a stop waits for outputs of best effort, at most.
 const laxGrace = 3 * time.Second
 
+// storePause is the longest pause between two tries to reach the store.
+const storePause = 15 * time.Second
+
+// awaitStore opens a store on a server, which may not be there yet: the logs are the queue,
+// and wait. It returns false if ctx ends first.
+func (s *sidecar) awaitStore(ctx context.Context) bool {
+	for pause := time.Second; ; pause = min(2*pause, storePause) {
+		st, err := openStore(ctx, s.cfg, s.log)
+		if err == nil {
+			s.store = st
+			return true
+		}
+		if ctx.Err() != nil {
+			return false
+		}
+		s.log.Warn("the store cannot be reached: nothing is read until it can", "error", err, "next_try_in", pause)
+		s.status.waiting()
+		s.notify.Status("waiting for the store")
+		s.notify.Ready() // a start that waits is no failed one
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
 // errReload is why a generation ends when there are new rules.
 var errReload = errors.New("new rules")
 
@@ -98,10 +125,16 @@ func runSidecar(ctx context.Context, t terminal, path string) (err error) {
 	if s.context, err = enrich.Open(enrich.NewZones(cfg.General.Networks()), cfg.Enrich); err != nil {
 		return err
 	}
-	if s.store, err = openStore(ctx, cfg, s.log); err != nil {
-		return err
+	defer func() {
+		if s.store != nil {
+			err = errors.Join(err, s.store.Close())
+		}
+	}()
+	if cfg.Store.Type != "redis" { // what is wrong with a folder does not pass
+		if s.store, err = openStore(ctx, cfg, s.log); err != nil {
+			return err
+		}
 	}
-	defer func() { err = errors.Join(err, s.store.Close()) }()
 	if s.outputs, err = openOutputs(ctx, cfg, s.log); err != nil {
 		return err
 	}
@@ -122,6 +155,9 @@ func runSidecar(ctx context.Context, t terminal, path string) (err error) {
 	defer done()
 	following, stopFollowing := context.WithCancel(ctx)
 	defer stopFollowing()
+	if s.store == nil && !s.awaitStore(ctx) {
+		return nil // it was stopped before there was anything to do
+	}
 	go s.context.Follow(following, reloadEvery, s.log)
 	return s.live(ctx, hup, edited(ctx, s.cfg.Rules.Folders, s.cfg.Rules.Look))
 }

@@ -109,6 +109,14 @@ type process struct {
 // start starts the sidecar and waits until it reads.
 func (s *site) start(env ...string) *process {
 	s.t.Helper()
+	p := s.launch(env...)
+	p.untilStatus("it runs", func(st *monitor.Status) bool { return st.State == monitor.Running })
+	return p
+}
+
+// launch starts the sidecar and waits until it says how it is.
+func (s *site) launch(env ...string) *process {
+	s.t.Helper()
 	p := &process{site: s, cmd: command("run", "-c", s.config), exited: make(chan struct{})}
 	p.cmd.Env = append(p.cmd.Env, env...)
 	said, err := os.Create(s.said)
@@ -129,7 +137,6 @@ func (s *site) start(env ...string) *process {
 		}
 		return p.address != ""
 	})
-	p.untilStatus("it runs", func(st *monitor.Status) bool { return st.State == monitor.Running })
 	return p
 }
 
@@ -247,6 +254,60 @@ func TestRunGoesOnWithRedis(t *testing.T) {
 	}
 	s.write(s.config, strings.Replace(string(b), "[store]\n", fmt.Sprintf("[store]\ntype = \"redis\"\nredis.addresses = [%q]\n", r.Addr), 1))
 	goesOn(t, s)
+}
+
+// A sidecar whose Redis is not there yet says so, and begins when it is: with what came
+// meanwhile. One that is stopped before ends well.
+func TestRunWaitsForRedis(t *testing.T) {
+	t.Parallel()
+	s, r := newSite(t), servers.StartRedis(t)
+	r.Process.Stop()
+	b, err := os.ReadFile(s.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.write(s.config, strings.Replace(string(b), "[store]\n", fmt.Sprintf("[store]\ntype = \"redis\"\nredis.addresses = [%q]\n", r.Addr), 1))
+	p := s.launch()
+	p.untilStatus("it waits", func(st *monitor.Status) bool { return st.State == monitor.Waiting })
+	if status := p.stop(syscall.SIGTERM); status != 0 {
+		t.Errorf("stopped while it waits: exit status %d\n%s", status, s.says())
+	}
+	p = s.launch()
+	s.scan(1, 40)
+	p.untilStatus("it waits", func(st *monitor.Status) bool { return st.State == monitor.Waiting })
+	if code, text := p.get("/readyz"); code == 200 {
+		t.Errorf("it says that it is ready: %s", text)
+	}
+	if err := r.Process.Start(); err != nil {
+		t.Fatal(err)
+	}
+	p.records(40)
+	if status := p.stop(syscall.SIGTERM); status != 0 {
+		t.Errorf("exit status %d\n%s", status, s.says())
+	}
+}
+
+// Check asks Redis, if it is told to, and says what is not safe.
+func TestCheckConnects(t *testing.T) {
+	t.Parallel()
+	s, r := newSite(t), servers.StartRedis(t, "maxmemory 50mb", "maxmemory-policy allkeys-lru")
+	b, err := os.ReadFile(s.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.write(s.config, strings.Replace(string(b), "[store]\n", fmt.Sprintf("[store]\ntype = \"redis\"\nredis.addresses = [%q]\n", r.Addr), 1))
+	f := func(wantStatus int, want string, args ...string) {
+		t.Helper()
+		status, _, errs := tidewatch(t, append([]string{"check", "-c", s.config}, args...)...)
+		if status != wantStatus || !strings.Contains(errs, want) || want == "" && strings.Contains(errs, "store.redis") {
+			t.Errorf("%v: status %d, want %d and %q:\n%s", args, status, wantStatus, want, errs)
+		}
+	}
+	f(0, "")
+	f(0, "allkeys-lru", "--connect")
+	r.Process.Stop()
+	f(0, "")
+	f(1, "[store.redis] redis at "+r.Addr, "--connect")
 }
 
 func goesOn(t *testing.T, s *site) {

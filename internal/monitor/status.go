@@ -52,6 +52,7 @@ type State string
 
 const (
 	Starting  State = "starting"
+	Waiting   State = "waiting for its store"
 	Running   State = "running"
 	Reloading State = "reloading"
 	Stopping  State = "stopping"
