@@ -13,7 +13,7 @@ func BenchmarkUpdate(b *testing.B) {
 	r := rand.New(rand.NewPCG(1, 1))
 	values := make([]float64, 1024)
 	keys := make([]uint64, 1024)
-	common := skewed(r, 1000)
+	common := rand.NewZipf(r, 1.1, 1, 999)
 	for i := range values {
 		values[i] = 7 + r.NormFloat64()
 		keys[i] = common.Uint64()
@@ -21,12 +21,10 @@ func BenchmarkUpdate(b *testing.B) {
 	week := Pace{Tau: 7 * 24 * time.Hour, Floor: 0.5}
 	var moments Moments
 	var seasonal Seasonal
-	var quantiles Quantiles
 	var cusum CUSUM
 	var spot SPOT
 	var seen Seen
 	var distinct Distinct
-	top := NewTopK(32)
 	at := func(i int) int64 { return start + int64(i)*hour }
 
 	f := func(name string, limit int, size func() int, form func() int, update func(i int)) {
@@ -54,14 +52,8 @@ func BenchmarkUpdate(b *testing.B) {
 		z := seasonal.Expect(at(i), i%24, weekend, week).Score(x, week.Floor)
 		seasonal.Update(x, at(i), i%24, weekend, week, z > 3)
 	})
-	f("Quantiles", 32+4*maxBuckets, func() int { return int(unsafe.Sizeof(quantiles)) + quantiles.Bytes() }, func() int { return len(quantiles.Append(nil)) }, func(i int) {
-		quantiles.Add(values[i%1024])
-	})
 	f("CUSUM", 16, func() int { return int(unsafe.Sizeof(cusum)) }, func() int { return len(cusum.Append(nil)) }, func(i int) {
 		cusum.Add(values[i%1024]-7, at(i))
-	})
-	f("TopK of 32", 48+32*32, func() int { return int(unsafe.Sizeof(top)) + 24*cap(top.heap) + 2*cap(top.index) }, func() int { return len(top.Append(nil)) }, func(i int) {
-		top.Add(keys[i%1024], 1500)
 	})
 	f("Seen of 1024", 32+8*1024, func() int { return int(unsafe.Sizeof(seen)) + seen.Bytes() }, func() int { return len(seen.Append(nil)) }, func(i int) {
 		seen.Add(keys[i%1024] * 0x9e3779b97f4a7c15)
