@@ -63,6 +63,25 @@ type dayTally struct {
 	hostDays         float64
 	instances, found int
 	right, wrong     int
+	groups           map[group]outcomes
+}
+
+// outcomes are how many instances there were and how many were found.
+type outcomes struct{ instances, found int }
+
+// add counts an instance.
+func (d *dayTally) add(g group, found bool) {
+	if d.groups == nil {
+		d.groups = map[group]outcomes{}
+	}
+	o := d.groups[g]
+	d.instances++
+	o.instances++
+	if found {
+		d.found++
+		o.found++
+	}
+	d.groups[g] = o
 }
 
 // NewReport returns an empty report that judges the given detectors.
@@ -132,14 +151,12 @@ func (r *Report) addInstance(c Case, i int, verdicts []verdict) {
 	if r.groups[g] == nil {
 		r.groups[g] = &tally{}
 	}
-	day := r.day(c, in.Start.UnixNano())
-	day.instances++
+	r.day(c, in.Start.UnixNano()).add(g, best != nil)
 	r.groups[g].instances++
 	if best == nil {
 		r.Missed = append(r.Missed, c.Name+": "+in.ID)
 		return
 	}
-	day.found++
 	r.groups[g].add(c, i, best, worst >= event.SeverityMedium)
 }
 

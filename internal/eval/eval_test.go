@@ -191,12 +191,35 @@ func TestWriteTable(t *testing.T) {
 	for _, want := range []string{
 		"scan horizontal easy 1 1 1 1.00 60.0 60.0 1.0 1.0 - -", "scan horizontal hard 1 0 0 0.00 -", "scan all 2 1 1 0.50", "all 2 1 1 0.50",
 		"scan 1 1 0.500 0.095 to 0.905 0.0333 0.0008 to 0.1857", "2 1 0.500 0.095 to 0.905",
-		"1 1 1 1.000 1 0 0.0000 0.0000 to 0.2000", "2 1 0 0.000 0 1 0.0667 0.0017 to 0.3714",
+		"1 1 1 1.000 0 0 - - 1 0 0.0000 0.0000 to 0.2000", "2 1 0 0.000 0 0 - - 0 1 0.0667 0.0017 to 0.3714",
 		"0 findings are about something else", "missed: day: missed", "false: day: scan-rule: 10.0.0.5 did it",
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("the table has no %q:\n%s", want, b.String())
 		}
+	}
+}
+
+// Days are compared by what began on each of them: of the two kinds here, one did.
+func TestAlikeDays(t *testing.T) {
+	truth := Truth{HostDays: 2}
+	begins := func(id, difficulty string, after time.Duration) {
+		in := scanOf(id, id)
+		in.Difficulty, in.Start, in.End = difficulty, noon.Add(after), noon.Add(after+time.Minute)
+		truth.Instances = append(truth.Instances, in)
+	}
+	begins("10.0.0.1", "easy", 0)
+	begins("10.0.0.2", "easy", 25*time.Hour)
+	begins("10.0.0.3", "easy", 25*time.Hour)
+	begins("10.0.0.4", "hard", 0)
+	w := NewWitness(truth)
+	w.Observe(connection("10.0.0.1", "10.1.0.1", 22, 0))
+	w.Observe(connection("10.0.0.1", "10.1.0.1", 22, 26*time.Hour))
+	r := NewReport("scan")
+	r.Add(Case{Name: "days", Truth: truth, Witness: w, Findings: []event.Finding{
+		found("scan", "10.0.0.1", 0, event.SeverityHigh), found("scan", "10.0.0.3", 25*time.Hour, event.SeverityHigh)}})
+	if d := cmp.Diff([]outcomes{{1, 1}, {2, 1}}, r.alike(), cmp.AllowUnexported(outcomes{})); d != "" {
+		t.Errorf("-want +got:\n%s", d)
 	}
 }
 

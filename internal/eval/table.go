@@ -135,12 +135,31 @@ func (r *Report) writeDays(w io.Writer) {
 	if len(r.days) < 2 {
 		return
 	}
-	fmt.Fprintf(w, "\nday since the start\tinstances that began\tfound\trecall\tfindings: true\tfalse\tfalse a harmless host-day\t95 %%\t\n")
+	fmt.Fprintf(w, "\nday since the start\tinstances that began\tfound\trecall\tof what began on each day\tfound\trecall\t95 %%\tfindings: true\tfalse\tfalse a harmless host-day\t95 %%\t\n")
+	alike := r.alike()
 	for i, d := range r.days {
 		rate, interval := perDay(d.wrong, d.hostDays)
 		recall, _ := share(d.found, d.instances)
-		fmt.Fprintf(w, "%d\t%d\t%d\t%s\t%d\t%d\t%s\t%s\t\n", i+1, d.instances, d.found, recall, d.right, d.wrong, rate, interval)
+		a := alike[i]
+		same, within := share(a.found, a.instances)
+		fmt.Fprintf(w, "%d\t%d\t%d\t%s\t%d\t%d\t%s\t%s\t%d\t%d\t%s\t%s\t\n", i+1, d.instances, d.found, recall, a.instances, a.found, same, within, d.right, d.wrong, rate, interval)
 	}
+}
+
+// alike returns the outcomes of the days for those variants and difficulties that began
+// on each of them, so that days differ by their past alone.
+func (r *Report) alike() []outcomes {
+	sums := make([]outcomes, len(r.days))
+	for g := range r.groups {
+		everyDay := !slices.ContainsFunc(r.days, func(d dayTally) bool { return d.groups[g].instances == 0 })
+		for i := range r.days {
+			if o := r.days[i].groups[g]; everyDay {
+				sums[i].instances += o.instances
+				sums[i].found += o.found
+			}
+		}
+	}
+	return sums
 }
 
 // list names what was missed, what was false, and what was neither.

@@ -16,6 +16,7 @@ type instance struct {
 	*eval.Instance
 	level int // 0 easy, 1 medium, 2 hard
 	index int // among all
+	day   int // on which it begins, from 0
 }
 
 var levels = [...]string{"easy", "medium", "hard"}
@@ -72,9 +73,13 @@ func (n *Network) attack(what string) error {
 		if !slices.Contains(names, k.kind) && !slices.Contains(names, "grid") {
 			continue
 		}
-		for _, v := range k.variants {
+		for i, v := range k.variants {
 			for level := range levels {
-				v.plan(n, n.instance(k.kind, v.name, level))
+				in := n.instance(k.kind, v.name, level)
+				// A Latin square: as many seeds as there are days begin each
+				// variant in each difficulty once on each day.
+				in.day = int((n.opts.Seed + uint64(i+level)) % uint64(n.opts.Days))
+				v.plan(n, in)
 			}
 		}
 	}
@@ -85,7 +90,7 @@ func (n *Network) attack(what string) error {
 func (n *Network) instance(kind, variant string, level int) *instance {
 	in := &eval.Instance{ID: kind + "-" + variant + "-" + levels[level], Kind: kind, Detector: kind, Variant: variant, Difficulty: levels[level]}
 	n.instances = append(n.instances, in)
-	return &instance{in, level, len(n.instances)}
+	return &instance{Instance: in, level: level, index: len(n.instances)}
 }
 
 // takeOver adds a machine with a person at it, and an attacker in it.
@@ -104,10 +109,18 @@ func (n *Network) blame(in *instance, u *host) {
 // outsider returns an address outside that is the attack's own.
 func (in *instance) outsider(k int) netip.Addr { return inNet(evilNet, 24*in.index+k) }
 
-// at returns a time of the first day, and a few minutes that are the instance's own.
+// at returns a time of the instance's day, and a few minutes that are its own.
 func (n *Network) at(in *instance, hours float64) int64 {
 	own := mix(n.opts.Seed^uint64(in.index)) % uint64(7*time.Minute)
-	return n.start + int64(hours*float64(hourNs)) + int64(own)
+	return n.start + int64(in.day)*dayNs + int64(hours*float64(hourNs)) + int64(own)
+}
+
+// lasts says how long an instance goes on: one that needs more than a day begins on
+// the first, since the days' end would decide what becomes of it otherwise.
+func (in *instance) lasts(d time.Duration) {
+	if d > 24*time.Hour {
+		in.day = 0
+	}
 }
 
 // repeat adds a process that does something count times, gap apart on average, each

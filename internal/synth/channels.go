@@ -37,6 +37,7 @@ func sleeping(name string, period time.Duration, how string) variant {
 		if !strings.HasPrefix(name, "address") && how != "retry" {
 			t.name = "c" + itoa(in.index) + "." + []string{"status-edge", "cdn-metrics", "sync-assets"}[in.level] + ".example"
 		}
+		in.lasts(checkIns * period)
 		n.beacon(in, n.at(in, 0.5), t)
 	}}
 }

@@ -39,6 +39,7 @@ var scanVariants = []variant{
 	}},
 	{"slow", func(n *Network, in *instance) { // as long as the days last
 		gap := pick(in, 5*time.Minute, 10*time.Minute, 20*time.Minute)
+		in.lasts(time.Duration(n.end - n.start))
 		n.scanHosts(in, n.takeOver(in).v4, n.at(in, 0.2), 22, int((n.end-n.start)/int64(gap)), gap, pick(in, 0, 0.05, 0.1))
 	}},
 	{"distributed", func(n *Network, in *instance) {

@@ -254,6 +254,36 @@ func TestTruth(t *testing.T) {
 	f(Options{Seed: 6, Hosts: 3, Days: 4, Activity: 0.02, Attacks: "beacon"}, "")
 }
 
+// Over as many seeds as days, each attack begins once on each day, unless it goes on
+// for more than one: then it begins on the first.
+func TestDaysOfAttacks(t *testing.T) {
+	const days = 3
+	began := map[string][]int{}
+	for seed := range uint64(days) {
+		o := Options{Seed: seed, Hosts: 1, Days: days, Activity: 0.02, Attacks: "scan"}
+		n := New(o)
+		if err := n.Hours(func([]*Flow) error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+		for _, in := range n.Truth().Instances {
+			began[in.ID] = append(began[in.ID], int((in.Start.UnixNano()-n.start)/dayNs))
+		}
+	}
+	if len(began) != len(scanVariants)*len(levels) {
+		t.Errorf("%d attacks", len(began))
+	}
+	for id, on := range began {
+		want := []int{0, 1, 2}
+		if strings.HasPrefix(id, "scan-slow-") {
+			want = []int{0, 0, 0}
+		}
+		slices.Sort(on)
+		if !slices.Equal(on, want) {
+			t.Errorf("%s begins on days %v, want %v", id, on, want)
+		}
+	}
+}
+
 // attackRecords counts the records of each instance, and fails if one is not what
 // the truth says, or not in the log.
 func attackRecords(t *testing.T, o Options, log string, truth map[string]eval.Instance) map[string]int {

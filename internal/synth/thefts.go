@@ -20,6 +20,7 @@ var exfiltrationVariants = []variant{
 	}},
 	{"slow", func(n *Network, in *instance) {
 		gap := 15 * time.Minute
+		in.lasts(time.Duration(n.end - n.start))
 		n.upload(in, n.takeOver(in).v4, n.at(in, 0.3), "api"+itoa(in.index)+".telemetry-hub.example", in.outsider(0), int((n.end-n.start)/int64(gap)), gap, pick(in, 8_000_000, 1_500_000, 250_000))
 	}},
 	{"one-connection", func(n *Network, in *instance) {
@@ -36,6 +37,7 @@ var exfiltrationVariants = []variant{
 	{"dns-slow", func(n *Network, in *instance) {
 		in.Detector = "dns_tunnel"
 		gap := pick(in, 20*time.Second, time.Minute, 5*time.Minute)
+		in.lasts(time.Duration(n.end - n.start))
 		n.tunnel(in, n.takeOver(in), n.at(in, 0.4), channel{zone: "y" + itoa(in.index) + ".cdn-note.example", kind: "A", count: int((n.end - n.start) / int64(gap)), gap: gap, up: pick(in, 120, 60, 30)})
 	}},
 }
