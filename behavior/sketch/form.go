@@ -51,17 +51,6 @@ func (r *reader) float(low, high float32) float32 {
 	return v
 }
 
-// number reads an unsigned varint of at most limit, in its shortest form.
-func (r *reader) number(limit uint64) uint64 {
-	v, n := binary.Uvarint(r.b)
-	if n <= 0 || v > limit || n > 1 && r.b[n-1] == 0 {
-		r.bad = true
-		return 0
-	}
-	r.b = r.b[n:]
-	return v
-}
-
 // end returns what follows the form.
 func (r *reader) end() (rest []byte, err error) {
 	if r.bad {
