@@ -287,6 +287,37 @@ func TestRunWaitsForRedis(t *testing.T) {
 	}
 }
 
+// What is known in Redis can be seen, taken out, accepted and forgotten, as on disk.
+func TestStateOnRedis(t *testing.T) {
+	t.Parallel()
+	s, r := newSite(t), servers.StartRedis(t)
+	b, err := os.ReadFile(s.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.write(s.config, strings.Replace(string(b), "[store]\n", fmt.Sprintf("[store]\ntype = \"redis\"\nredis.addresses = [%q]\n", r.Addr), 1))
+	p := s.start()
+	s.scan(1, 40)
+	s.scan(2, 40)
+	p.records(80)
+	if status := p.stop(syscall.SIGTERM); status != 0 {
+		t.Fatalf("exit status %d\n%s", status, s.says())
+	}
+	f := func(wantStatus int, want string, args ...string) {
+		t.Helper()
+		status, out, errs := tidewatch(t, append([]string{"state", args[0], "-c", s.config}, args[1:]...)...)
+		if status != wantStatus || !strings.Contains(out+errs, want) {
+			t.Errorf("state %v: status %d, want %d and %q:\n%s%s", args, status, wantStatus, want, out, errs)
+		}
+	}
+	f(0, "10.0.0.1", "show", "10.0.0.1")
+	f(0, `"entity": "10.0.0.1"`, "export", "10.0.0.1")
+	f(0, "is normal from now on", "accept", "10.0.0.2", "scan")
+	f(0, "is forgotten", "forget", "10.0.0.1")
+	f(1, "10.0.0.1", "show", "10.0.0.1")
+	f(0, "10.0.0.2", "show", "10.0.0.2")
+}
+
 // Check asks Redis, if it is told to, and says what is not safe.
 func TestCheckConnects(t *testing.T) {
 	t.Parallel()
