@@ -3,19 +3,24 @@ package enrich
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 )
 
 // Config says which files hold what the sensor could not know.
 type Config struct {
-	Assets []string `toml:"assets"` // inventories
+	Assets     []string `toml:"assets"`     // inventories
+	Indicators []string `toml:"indicators"` // threat intelligence: files and folders
+	Allowed    []string `toml:"allowed"`    // what never matches: files and folders
 }
 
 // DefaultConfig names no files.
-func DefaultConfig() Config { return Config{Assets: []string{}} }
+func DefaultConfig() Config {
+	return Config{Assets: []string{}, Indicators: []string{}, Allowed: []string{}}
+}
 
 // Check reports paths that depend on where the sidecar was started.
 func (c *Config) Check(bad func(key, what, allowed string)) {
-	for key, paths := range map[string][]string{"assets": c.Assets} {
+	for key, paths := range map[string][]string{"assets": c.Assets, "indicators": c.Indicators, "allowed": c.Allowed} {
 		for _, p := range paths {
 			if !filepath.IsAbs(p) {
 				bad(key, fmt.Sprintf("%s names %q", key, p), "absolute paths")
@@ -25,4 +30,4 @@ func (c *Config) Check(bad func(key, what, allowed string)) {
 }
 
 // paths returns all files and folders.
-func (c *Config) paths() []string { return c.Assets }
+func (c *Config) paths() []string { return slices.Concat(c.Assets, c.Indicators, c.Allowed) }

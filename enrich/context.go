@@ -18,6 +18,7 @@ import (
 // snapshot is what all files said at one time. It is not changed once it is in force.
 type snapshot struct {
 	assets *Inventory
+	intel  *Indicators // nil: none
 }
 
 // Context answers from files what the sensor could not know, and from what DHCP said.
@@ -50,6 +51,11 @@ func read(cfg *Config) (*snapshot, error) {
 	if s.assets, err = ReadInventory(cfg.Assets); err != nil {
 		problems = append(problems, err)
 	}
+	if len(cfg.Indicators) > 0 {
+		if s.intel, err = readIndicators(cfg.Indicators, cfg.Allowed); err != nil {
+			problems = append(problems, err)
+		}
+	}
 	return s, joinProblems(problems)
 }
 
@@ -61,6 +67,9 @@ func (c *Context) Enrich(ev *event.Event) {
 	if s.assets.Len() > 0 {
 		s.role(&ev.Orig)
 		s.role(&ev.Resp)
+	}
+	if s.intel != nil {
+		s.intel.match(ev)
 	}
 	if ev.Kind == event.KindDHCP {
 		c.leases.learn(ev)
@@ -80,6 +89,10 @@ func (c *Context) Explain(o *event.Observation) {
 	o.Source.About = c.about(s, o.Source.Addr, o.End)
 	o.Destination.About = c.about(s, o.Destination.Addr, o.End)
 	weigh(o)
+	if s.intel != nil {
+		s.intel.listed(o)
+		weighListed(o)
+	}
 }
 
 // about returns what is known of an address at a time; nil if nothing is.
@@ -132,7 +145,7 @@ func (c *Context) Follow(ctx context.Context, every time.Duration, log *slog.Log
 		case err != nil:
 			log.Error("files of [enrich] have errors: what they said before stays in force", "error", err)
 		case again:
-			log.Info("files of [enrich] are read again", "assets", c.now.Load().assets.Len())
+			log.Info("files of [enrich] are read again", "assets", c.now.Load().assets.Len(), "indicators", c.now.Load().intel.Len())
 		}
 	}
 }

@@ -43,6 +43,33 @@ type Asset struct {
 	Criticality Criticality
 }
 
+// Indicator is a value that threat intelligence lists, and that was met.
+type Indicator struct {
+	Type        string // as ECS threat.indicator.type: ipv4-addr, domain-name, url, file, ...
+	Value       string // as it is listed; what was met may be below it
+	Field       string // where it was met, by its ECS name
+	Provider    string // the list
+	Description string
+	TLP         string // CLEAR to RED; "" if unknown
+	Confidence  int    // 0 to 100; below 0 if the list says none
+	FirstSeen   int64  // Unix nanoseconds; 0 if unknown
+}
+
+// ConfidenceName returns the confidence in ECS's words, by the STIX scale.
+func (i *Indicator) ConfidenceName() string {
+	switch {
+	case i.Confidence < 0:
+		return "Not Specified"
+	case i.Confidence == 0:
+		return "None"
+	case i.Confidence < 30:
+		return "Low"
+	case i.Confidence < 70:
+		return "Medium"
+	}
+	return "High"
+}
+
 // About is what was known of an endpoint when the observation was made, from
 // elsewhere than the logs of its traffic. It is not changed once it is made.
 type About struct {

@@ -60,6 +60,9 @@ type Event struct {
 	// Known is what was known of the far end when the record came; nil if nobody
 	// has looked. See Event.Far.
 	Known *Known
+	// Threat is what threat intelligence lists of the record; nil if nothing. It owns its
+	// memory.
+	Threat *Indicator
 
 	Extra []Field // columns that somebody asked for by name and that have no field above
 	Raw   []byte  // the record as read, without its newline

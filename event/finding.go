@@ -78,6 +78,9 @@ type Observation struct {
 	// Record holds those fields of a record that the rule names, by their ECS names.
 	Record []Field
 
+	// Indicators are those values of the case that threat intelligence lists.
+	Indicators []Indicator
+
 	// Raise is by how many steps the severity of findings is above that of their rule,
 	// and AtMost what it is at most (0: no bound), for reasons that the evidence tells.
 	Raise  int8

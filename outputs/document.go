@@ -32,7 +32,7 @@ type Encoder struct {
 }
 
 // ruleParts are members of documents that are the same for all findings of a rule.
-type ruleParts struct{ message, rule, rest, falsePositives []byte }
+type ruleParts struct{ message, rule, threat, rest, falsePositives []byte }
 
 // maxRules bounds the rules that an encoder remembers, over reloads.
 const maxRules = 4096
@@ -62,6 +62,9 @@ func (e *Encoder) Finding(dst []byte, f *event.Finding, ingested int64) []byte {
 	w.raw(parts.message)
 	w.event(f, ingested)
 	w.raw(parts.rule)
+	w.open("threat").raw(parts.threat)
+	w.enrichments(f.Indicators)
+	w.close()
 	w.endpoint("source", &f.Source)
 	w.endpoint("destination", &f.Destination)
 	w.network(f)
@@ -120,7 +123,8 @@ func (e *Encoder) rule(r *event.RuleInfo) *ruleParts {
 	}
 	p := &ruleParts{
 		message: part(func(w *object) { w.text("message", r.Name) }),
-		rule:    part(func(w *object) { w.rule(r); w.threat(r.Attack) }),
+		rule:    part(func(w *object) { w.rule(r) }),
+		threat:  part(func(w *object) { w.threat(r.Attack) }),
 		rest: part(func(w *object) {
 			w.texts("tags", r.Tags)
 			w.open("observer").text("type", "ids").text("vendor", "tidewatch").text("product", "tidewatch").close()
@@ -141,7 +145,7 @@ func (w *object) rule(r *event.RuleInfo) {
 	w.close()
 }
 
-// threat writes the ATT&CK techniques as parallel arrays, the way ECS has them.
+// threat writes the members for ATT&CK techniques as parallel arrays, the way ECS has them.
 func (w *object) threat(ts []event.Technique) {
 	if len(ts) == 0 {
 		return
@@ -156,11 +160,28 @@ func (w *object) threat(ts []event.Technique) {
 			tactics.add(a.ID, a.Name, "https://attack.mitre.org/tactics/"+a.ID+"/")
 		}
 	}
-	w.open("threat").text("framework", "MITRE ATT&CK")
+	w.text("framework", "MITRE ATT&CK")
 	w.open("tactic").names(&tactics).close()
 	w.open("technique").names(&techniques)
 	w.open("subtechnique").names(&subs).close()
-	w.close().close()
+	w.close()
+}
+
+// enrichments writes what threat intelligence lists of the case.
+func (w *object) enrichments(is []event.Indicator) {
+	w.list("enrichments")
+	for k := range is {
+		i := &is[k]
+		w.open("").open("indicator").text("type", i.Type).text("provider", i.Provider).text("description", i.Description).text("confidence", i.ConfidenceName())
+		w.open("marking").text("tlp", i.TLP).close()
+		if i.FirstSeen > 0 {
+			w.time("first_seen", i.FirstSeen)
+		}
+		w.close()
+		w.open("matched").text("atomic", i.Value).text("field", i.Field).text("type", "indicator_match_rule").close()
+		w.close()
+	}
+	w.end()
 }
 
 // names are parallel lists without repetition.
@@ -344,11 +365,12 @@ func member(name string) string {
 }
 
 // raw appends members that are encoded already.
-func (w *object) raw(members []byte) {
+func (w *object) raw(members []byte) *object {
 	if len(members) > 0 {
 		w.key("")
 		w.b = append(w.b, members...)
 	}
+	return w
 }
 
 func (w *object) begin(name string, brace byte) *object {

@@ -37,8 +37,11 @@ func finding() event.Finding {
 			Sample: []event.Sample{{
 				UID: "C1", Time: at, Duration: 1e6, Orig: netip.MustParseAddrPort("10.20.1.23:40000"), Resp: netip.MustParseAddrPort("10.20.40.1:445"), OrigBytes: 1, RespBytes: 2, State: "S0",
 			}},
-			Related:  []netip.Addr{netip.MustParseAddr("10.20.1.23"), netip.MustParseAddr("10.20.1.23"), netip.MustParseAddr("2001:db8::1")},
-			Hosts:    []string{"files.office.example"},
+			Related: []netip.Addr{netip.MustParseAddr("10.20.1.23"), netip.MustParseAddr("10.20.1.23"), netip.MustParseAddr("2001:db8::1")},
+			Hosts:   []string{"files.office.example"},
+			Indicators: []event.Indicator{{
+				Type: "domain-name", Value: "evil.example", Field: "dns.question.name", Provider: "urlhaus", Description: "malware", TLP: "CLEAR", Confidence: 85, FirstSeen: at - 1e15,
+			}},
 			Features: []event.Feature{event.Text("kind", "horizontal"), event.Number("targets", 90), event.Bool("known_scanner", false), event.List("top_ports", []string{"445/tcp"})},
 		},
 		Rule: &event.RuleInfo{
@@ -80,7 +83,8 @@ func TestDocumentIsECS(t *testing.T) {
 		t.Fatal(err)
 	}
 	seen := map[string]bool{}
-	walk("", doc, func(name string, v any) {
+	var check func(name string, v any)
+	check = func(name string, v any) {
 		seen[name] = true
 		if strings.HasPrefix(name, "tidewatch.") {
 			return
@@ -93,7 +97,13 @@ func TestDocumentIsECS(t *testing.T) {
 		if err := fits(field, v); err != nil {
 			t.Errorf("%s = %v: %v", name, v, err)
 		}
-	})
+		if field.Type == "nested" {
+			for _, member := range v.([]any) {
+				walk(name, member.(map[string]any), check)
+			}
+		}
+	}
+	walk("", doc, check)
 	for _, want := range []string{
 		"@timestamp", "ecs.version", "message", "event.kind", "event.category", "event.type", "event.module", "event.dataset", "event.provider", "event.id",
 		"event.start", "event.end", "event.action", "event.severity", "event.risk_score", "event.reason", "event.ingested",
@@ -102,7 +112,7 @@ func TestDocumentIsECS(t *testing.T) {
 		"source.ip", "source.port", "destination.ip", "destination.domain", "network.transport", "network.direction", "network.community_id",
 		"dns.question.name", "related.ip", "related.hosts", "tags",
 		"tidewatch.subject.type", "tidewatch.subject.value", "tidewatch.score", "tidewatch.evidence", "tidewatch.baseline.since", "tidewatch.sample",
-		"host.name", "tidewatch.source.asset.role", "tidewatch.destination.asset.criticality",
+		"threat.enrichments.matched.atomic", "threat.enrichments.indicator.marking.tlp", "host.name", "tidewatch.source.asset.role", "tidewatch.destination.asset.criticality",
 		"tidewatch.scan.kind", "tidewatch.scan.targets", "tidewatch.episode.id",
 	} {
 		if !seen[want] {
@@ -163,6 +173,8 @@ func fits(field ecsField, v any) error {
 			ok = err == nil
 		case "boolean":
 			_, ok = v.(bool)
+		case "nested":
+			_, ok = v.(map[string]any)
 		default:
 			return fmt.Errorf("the test does not know type %s", field.Type)
 		}

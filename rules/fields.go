@@ -183,6 +183,9 @@ var detectors = map[string]map[string]field{
 	"event": {
 		"kind": {kind: text},
 	},
+	"indicator": {
+		"kind": {kind: text},
+	},
 	"threshold": {
 		"amount":           {kind: number},
 		"at_least":         {kind: number},

@@ -105,6 +105,7 @@ func notice(e *event.Event) *event.Notice     { return e.Notice }
 func software(e *event.Event) *event.Software { return e.Software }
 func kerberos(e *event.Event) *event.Kerberos { return e.Kerberos }
 func app(e *event.Event) *event.App           { return e.App }
+func threat(e *event.Event) *event.Indicator  { return e.Threat }
 func far(e *event.Event) *event.Known         { return e.Far() }
 
 // recordFields are what conditions on records can name. The names are those of ECS
@@ -126,30 +127,35 @@ func mergeFields(parts ...map[string]recordField) map[string]recordField {
 }
 
 var recordCommon = map[string]recordField{
-	"record.kind":                   textOf(allKinds, itself, func(e *event.Event) string { return e.Kind.String() }, kindNames()...),
-	"record.sensor":                 textOf(allKinds, itself, func(e *event.Event) string { return e.Sensor.String() }, "zeek", "suricata"),
-	"record.snapshot":               truthOf(allKinds, itself, func(e *event.Event) bool { return e.Flags&event.FlagSnapshot != 0 }),
-	"source.ip":                     addrOf(func(e *event.Event) netip.Addr { return e.Orig.Addr }),
-	"source.port":                   numberOf(allKinds, condition.NoUnit, itself, func(e *event.Event) float64 { return float64(e.Orig.Port) }),
-	"source.local":                  truthOf(allKinds, itself, func(e *event.Event) bool { return e.Orig.Scope == event.ScopeLocal }),
-	"destination.ip":                addrOf(func(e *event.Event) netip.Addr { return e.Resp.Addr }),
-	"destination.port":              numberOf(allKinds, condition.NoUnit, itself, func(e *event.Event) float64 { return float64(e.Resp.Port) }),
-	"destination.local":             truthOf(allKinds, itself, func(e *event.Event) bool { return e.Resp.Scope == event.ScopeLocal }),
-	"source.asset.role":             textOf(allKinds, itself, func(e *event.Event) string { return e.Orig.Role.String() }, event.RoleNames[:]...),
-	"source.asset.criticality":      textOf(allKinds, itself, func(e *event.Event) string { return e.Orig.Worth.String() }, event.CriticalityNames[:]...),
-	"destination.asset.role":        textOf(allKinds, itself, func(e *event.Event) string { return e.Resp.Role.String() }, event.RoleNames[:]...),
-	"destination.asset.criticality": textOf(allKinds, itself, func(e *event.Event) string { return e.Resp.Worth.String() }, event.CriticalityNames[:]...),
-	"network.transport":             textOf(allKinds, itself, func(e *event.Event) string { return e.Proto.String() }),
-	"network.vlan.id":               numberOf(allKinds, condition.NoUnit, itself, func(e *event.Event) float64 { return float64(e.VLAN) }),
-	"network.direction":             textOf(allKinds, itself, func(e *event.Event) string { return event.Direction(e.Orig.Scope, e.Resp.Scope) }, "inbound", "outbound", "internal", "external"),
-	"event.duration":                numberOf(allKinds, condition.Nanoseconds, itself, func(e *event.Event) float64 { return float64(e.End - e.Time) }),
-	"destination.domain":            textOf(allKinds, far, func(k *event.Known) string { return k.Name }),
-	"destination.registered_domain": textOf(allKinds, far, func(k *event.Known) string { return k.Domain }),
-	"destination.class":             textOf(allKinds, far, func(k *event.Known) string { return k.Class.String() }),
-	"destination.rank":              numberOf(allKinds, condition.NoUnit, far, func(k *event.Known) float64 { return float64(k.Rank) }),
-	"destination.hosts":             numberOf(allKinds, condition.NoUnit, far, func(k *event.Known) float64 { return float64(hostsOf(k)) }),
-	"network.hosts":                 numberOf(allKinds, condition.NoUnit, far, func(k *event.Known) float64 { return float64(k.Hosts) }),
-	"destination.new":               truthOf(allKinds, itself, func(e *event.Event) bool { return e.Known != nil && hostsOf(e.Known) <= 1 && first(e.Known) }),
+	"record.kind":                             textOf(allKinds, itself, func(e *event.Event) string { return e.Kind.String() }, kindNames()...),
+	"record.sensor":                           textOf(allKinds, itself, func(e *event.Event) string { return e.Sensor.String() }, "zeek", "suricata"),
+	"record.snapshot":                         truthOf(allKinds, itself, func(e *event.Event) bool { return e.Flags&event.FlagSnapshot != 0 }),
+	"source.ip":                               addrOf(func(e *event.Event) netip.Addr { return e.Orig.Addr }),
+	"source.port":                             numberOf(allKinds, condition.NoUnit, itself, func(e *event.Event) float64 { return float64(e.Orig.Port) }),
+	"source.local":                            truthOf(allKinds, itself, func(e *event.Event) bool { return e.Orig.Scope == event.ScopeLocal }),
+	"destination.ip":                          addrOf(func(e *event.Event) netip.Addr { return e.Resp.Addr }),
+	"destination.port":                        numberOf(allKinds, condition.NoUnit, itself, func(e *event.Event) float64 { return float64(e.Resp.Port) }),
+	"destination.local":                       truthOf(allKinds, itself, func(e *event.Event) bool { return e.Resp.Scope == event.ScopeLocal }),
+	"source.asset.role":                       textOf(allKinds, itself, func(e *event.Event) string { return e.Orig.Role.String() }, event.RoleNames[:]...),
+	"source.asset.criticality":                textOf(allKinds, itself, func(e *event.Event) string { return e.Orig.Worth.String() }, event.CriticalityNames[:]...),
+	"destination.asset.role":                  textOf(allKinds, itself, func(e *event.Event) string { return e.Resp.Role.String() }, event.RoleNames[:]...),
+	"destination.asset.criticality":           textOf(allKinds, itself, func(e *event.Event) string { return e.Resp.Worth.String() }, event.CriticalityNames[:]...),
+	"threat.enrichments.matched.atomic":       textOf(allKinds, threat, func(i *event.Indicator) string { return i.Value }),
+	"threat.enrichments.matched.field":        textOf(allKinds, threat, func(i *event.Indicator) string { return i.Field }),
+	"threat.enrichments.indicator.type":       textOf(allKinds, threat, func(i *event.Indicator) string { return i.Type }),
+	"threat.enrichments.indicator.provider":   textOf(allKinds, threat, func(i *event.Indicator) string { return i.Provider }),
+	"threat.enrichments.indicator.confidence": textOf(allKinds, threat, (*event.Indicator).ConfidenceName, "", "Not Specified", "None", "Low", "Medium", "High"),
+	"network.transport":                       textOf(allKinds, itself, func(e *event.Event) string { return e.Proto.String() }),
+	"network.vlan.id":                         numberOf(allKinds, condition.NoUnit, itself, func(e *event.Event) float64 { return float64(e.VLAN) }),
+	"network.direction":                       textOf(allKinds, itself, func(e *event.Event) string { return event.Direction(e.Orig.Scope, e.Resp.Scope) }, "inbound", "outbound", "internal", "external"),
+	"event.duration":                          numberOf(allKinds, condition.Nanoseconds, itself, func(e *event.Event) float64 { return float64(e.End - e.Time) }),
+	"destination.domain":                      textOf(allKinds, far, func(k *event.Known) string { return k.Name }),
+	"destination.registered_domain":           textOf(allKinds, far, func(k *event.Known) string { return k.Domain }),
+	"destination.class":                       textOf(allKinds, far, func(k *event.Known) string { return k.Class.String() }),
+	"destination.rank":                        numberOf(allKinds, condition.NoUnit, far, func(k *event.Known) float64 { return float64(k.Rank) }),
+	"destination.hosts":                       numberOf(allKinds, condition.NoUnit, far, func(k *event.Known) float64 { return float64(hostsOf(k)) }),
+	"network.hosts":                           numberOf(allKinds, condition.NoUnit, far, func(k *event.Known) float64 { return float64(k.Hosts) }),
+	"destination.new":                         truthOf(allKinds, itself, func(e *event.Event) bool { return e.Known != nil && hostsOf(e.Known) <= 1 && first(e.Known) }),
 }
 
 // hostsOf returns how many local hosts use the far end: its domain, or without a name

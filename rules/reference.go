@@ -141,7 +141,7 @@ func Reference() []byte {
 		writeFields(&b, ownOf(d, Fields(d)))
 		writeSettings(&b, d)
 	}
-	b.WriteString("\n## Fields of records\n\nConditions of `event`, `threshold`, `sequence`, `first_seen`, `rarity` and `baseline` are about one record. A field that the\nrecord lacks is `\"\"`, 0 or false.\n\n")
+	b.WriteString("\n## Fields of records\n\nConditions of `event`, `threshold`, `sequence`, `first_seen`, `rarity`, `baseline` and `indicator` are about one record. A field that the\nrecord lacks is `\"\"`, 0 or false.\n\n")
 	writeFields(&b, Fields("event"))
 	b.WriteString("\nWhat these detectors say of themselves, for `suppress` and `investigate`:\n\n")
 	var own []Field

@@ -53,7 +53,7 @@ func (l *loader) compileWatch(rule *rule, r *reader) {
 	if t := r.table(rule.detector); t != nil {
 		w.read(t)
 		t.done()
-	} else if s.Kind != watch.Event {
+	} else if s.Kind != watch.Event && s.Kind != watch.Indicator {
 		r.bad(rule.detector, fmt.Sprintf("the rule says nothing of its %s", rule.detector), fmt.Sprintf("[rule.%s.%s] with %s", rule.info.ID, rule.detector, strings.Join(watchKeys[s.Kind], ", ")))
 	}
 	readSuppress(rule, r)
@@ -266,7 +266,7 @@ type watchReader struct {
 func (w *watchReader) read(t *reader) {
 	w.table = t
 	switch w.spec.Kind {
-	case watch.Event:
+	case watch.Event, watch.Indicator:
 	case watch.Threshold:
 		w.by()
 		w.counted()

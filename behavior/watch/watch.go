@@ -23,10 +23,11 @@ const (
 	FirstSeen             // a value that an entity has not had before
 	Rarity                // a value that few hosts have
 	Baseline              // a quantity against its own past
+	Indicator             // each record that threat intelligence lists and that matches
 	NumKinds
 )
 
-var kindNames = [NumKinds]string{"event", "threshold", "sequence", "first_seen", "rarity", "baseline"}
+var kindNames = [NumKinds]string{"event", "threshold", "sequence", "first_seen", "rarity", "baseline", "indicator"}
 
 // String returns the name that rules call the kind's detector by.
 func (k Kind) String() string {
@@ -284,11 +285,11 @@ func (d *Detector) watch(at int, s *Spec, key caseKey, ev *event.Event, dst []ev
 	if s.Kind == Sequence {
 		return d.step(at, s, key, ev, dst)
 	}
-	if s.Kind != Event {
+	if s.Kind != Event && s.Kind != Indicator {
 		dst = d.expire(key, ev.Clock(), dst)
 	}
 	switch s.Kind {
-	case Event:
+	case Event, Indicator:
 		return append(dst, single(s, ev))
 	case Threshold:
 		return d.count(at, s, key, ev, dst)

@@ -26,6 +26,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -106,12 +107,17 @@ func find(ctx context.Context, set *rules.Set, logs []txtar.File) ([]event.Findi
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
+	known := enrich.DefaultConfig()
 	for _, f := range logs {
 		data, err := expand(f.Data)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", f.Name, err)
 		}
 		name := filepath.Join(dir, filepath.FromSlash(f.Name))
+		if path.Base(f.Name) == "indicators.txt" { // no log, but a list
+			name = filepath.Join(dir, ".lists", filepath.FromSlash(f.Name))
+			known.Indicators = append(known.Indicators, name)
+		}
 		if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
 			return nil, err
 		}
@@ -123,15 +129,19 @@ func find(ctx context.Context, set *rules.Set, logs []txtar.File) ([]event.Findi
 	if err != nil {
 		return nil, err
 	}
+	context, err := enrich.Open(enrich.NewZones(nil), known)
+	if err != nil {
+		return nil, err
+	}
 	var refused []string
 	merge := ingest.NewMerge(files, ingest.Options{
-		Enrich: enrich.NewZones(nil).Enrich,
+		Enrich: context.Enrich,
 		Warn:   func(r ingest.Refusal) { refused = append(refused, fmt.Sprintf("line %d: %s", r.Line, r.Reason)) },
 	})
 	defer merge.Close()
 	sink := &collected{index: map[string]int{}}
 	p := &pipeline.Pipeline{
-		Sources: []pipeline.Source{merge}, Rules: set, Suppression: rules.NewSuppression(set), Joiner: new(pipeline.Joiner), Sink: sink,
+		Sources: []pipeline.Source{merge}, Rules: explained{context, set}, Suppression: rules.NewSuppression(set), Joiner: new(pipeline.Joiner), Sink: sink,
 		Population: population.New(population.DefaultConfig()), Grace: time.Minute, Finish: true,
 	}
 	for i := range shards {
@@ -144,6 +154,17 @@ func find(ctx context.Context, set *rules.Set, logs []txtar.File) ([]event.Findi
 		return nil, fmt.Errorf("refused: %s", strings.Join(refused, "; "))
 	}
 	return sink.found, nil
+}
+
+// explained fills in what is known of an observation's ends before the rules see it.
+type explained struct {
+	context *enrich.Context
+	rules   *rules.Set
+}
+
+func (x explained) Judge(o *event.Observation, dst []event.Finding) []event.Finding {
+	x.context.Explain(o)
+	return x.rules.Judge(o, dst)
 }
 
 // collected keeps the last report on each episode.
