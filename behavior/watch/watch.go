@@ -290,6 +290,9 @@ func (d *Detector) watch(at int, s *Spec, key caseKey, ev *event.Event, dst []ev
 	}
 	switch s.Kind {
 	case Event, Indicator:
+		if s.Kind == Indicator && ev.Threat == nil {
+			return dst
+		}
 		return append(dst, single(s, ev))
 	case Threshold:
 		return d.count(at, s, key, ev, dst)
