@@ -1,6 +1,8 @@
 package redis
 
 import (
+	"encoding/json"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"regexp"
@@ -71,6 +73,33 @@ func TestACL(t *testing.T) {
 		})
 	}
 	f("server", config(t, servers.StartRedis(t, users...).Addr))
+}
+
+// TestCommandsAge asks a server since which version it has had each command of the ACL
+// rule, and so each that TestACL could use: none may be newer than Redis 7.0.
+func TestCommandsAge(t *testing.T) {
+	var names []string
+	for _, word := range strings.Fields(rule(t)) {
+		if name, ok := strings.CutPrefix(word, "+"); ok {
+			names = append(names, name)
+		}
+	}
+	var docs map[string]struct{ Since string }
+	out := servers.StartRedis(t).CLI(t, append([]string{"--json", "command", "docs"}, names...)...)
+	if err := json.Unmarshal([]byte(out), &docs); err != nil {
+		t.Fatal(err)
+	}
+	if len(names) == 0 {
+		t.Error("the rule allows nothing")
+	}
+	for _, name := range names {
+		var major, minor int
+		if _, err := fmt.Sscanf(docs[name].Since, "%d.%d", &major, &minor); err != nil {
+			t.Errorf("%s: the server does not know it", name)
+		} else if major > 7 || major == 7 && minor > 0 {
+			t.Errorf("%s is of version %s", name, docs[name].Since)
+		}
+	}
 }
 
 // TestInspect reads what servers say of themselves.
