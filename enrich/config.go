@@ -10,17 +10,18 @@ import (
 type Config struct {
 	Assets     []string `toml:"assets"`     // inventories
 	Indicators []string `toml:"indicators"` // threat intelligence: files and folders
+	Services   []string `toml:"services"`   // networks of providers
 	Allowed    []string `toml:"allowed"`    // what never matches: files and folders
 }
 
 // DefaultConfig names no files.
 func DefaultConfig() Config {
-	return Config{Assets: []string{}, Indicators: []string{}, Allowed: []string{}}
+	return Config{Assets: []string{}, Indicators: []string{}, Allowed: []string{}, Services: []string{}}
 }
 
 // Check reports paths that depend on where the sidecar was started.
 func (c *Config) Check(bad func(key, what, allowed string)) {
-	for key, paths := range map[string][]string{"assets": c.Assets, "indicators": c.Indicators, "allowed": c.Allowed} {
+	for key, paths := range map[string][]string{"assets": c.Assets, "indicators": c.Indicators, "allowed": c.Allowed, "services": c.Services} {
 		for _, p := range paths {
 			if !filepath.IsAbs(p) {
 				bad(key, fmt.Sprintf("%s names %q", key, p), "absolute paths")
@@ -30,4 +31,6 @@ func (c *Config) Check(bad func(key, what, allowed string)) {
 }
 
 // paths returns all files and folders.
-func (c *Config) paths() []string { return slices.Concat(c.Assets, c.Indicators, c.Allowed) }
+func (c *Config) paths() []string {
+	return slices.Concat(c.Assets, c.Indicators, c.Allowed, c.Services)
+}

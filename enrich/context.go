@@ -17,8 +17,9 @@ import (
 
 // snapshot is what all files said at one time. It is not changed once it is in force.
 type snapshot struct {
-	assets *Inventory
-	intel  *Indicators // nil: none
+	assets   *Inventory
+	intel    *Indicators // nil: none
+	services *Services
 }
 
 // Context answers from files what the sensor could not know, and from what DHCP said.
@@ -55,6 +56,9 @@ func read(cfg *Config) (*snapshot, error) {
 		if s.intel, err = readIndicators(cfg.Indicators, cfg.Allowed); err != nil {
 			problems = append(problems, err)
 		}
+	}
+	if s.services, err = readServices(cfg.Services); err != nil {
+		problems = append(problems, err)
 	}
 	return s, joinProblems(problems)
 }
@@ -101,7 +105,7 @@ func (c *Context) about(s *snapshot, a netip.Addr, at int64) *event.About {
 		return nil
 	}
 	var about event.About
-	about.Asset = s.assets.Lookup(a)
+	about.Asset, about.Service = s.assets.Lookup(a), s.services.Lookup(a)
 	if l, ok := c.leases.at(a, at); ok {
 		about.Name = l.name
 		if about.Asset == nil {

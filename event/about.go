@@ -43,6 +43,11 @@ type Asset struct {
 	Criticality Criticality
 }
 
+// Service is whose network an address is in, by what its provider publishes.
+type Service struct {
+	Provider, Name, Region string // Name and Region are "" if the provider says none
+}
+
 // Indicator is a value that threat intelligence lists, and that was met.
 type Indicator struct {
 	Type        string // as ECS threat.indicator.type: ipv4-addr, domain-name, url, file, ...
@@ -75,7 +80,8 @@ func (i *Indicator) ConfidenceName() string {
 type About struct {
 	Asset *Asset // nil if the inventory has none
 	// Name is what the host calls itself: by DHCP, within its lease; "" if unknown.
-	Name string
+	Name    string
+	Service *Service // nil if nobody has said
 }
 
 // HostName returns what people call the end: by the inventory, or by itself.

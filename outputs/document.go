@@ -259,8 +259,8 @@ func (w *object) own(f *event.Finding, parts *ruleParts) {
 		w.digits("suppressed", uint64(f.Suppressed))
 	}
 	w.number("score", f.Score)
-	w.asset("source", &f.Source)
-	w.asset("destination", &f.Destination)
+	w.about("source", &f.Source)
+	w.about("destination", &f.Destination)
 	w.list("evidence")
 	for i := range f.Evidence {
 		e := &f.Evidence[i]
@@ -298,14 +298,19 @@ func (w *object) own(f *event.Finding, parts *ruleParts) {
 	w.close()
 }
 
-// asset writes what the inventory says of an end, which has no place in ECS.
-func (w *object) asset(name string, e *event.Endpoint) {
-	if e.About == nil || e.About.Asset == nil {
+// about writes what the inventory and providers say of an end, which has no place in ECS.
+func (w *object) about(name string, e *event.Endpoint) {
+	if e.About == nil {
 		return
 	}
-	a := e.About.Asset
-	w.open(name).open("asset").text("name", a.Name).text("owner", a.Owner).text("role", a.Role.String()).text("criticality", a.Criticality.String())
-	w.close().close()
+	w.open(name)
+	if a := e.About.Asset; a != nil {
+		w.open("asset").text("name", a.Name).text("owner", a.Owner).text("role", a.Role.String()).text("criticality", a.Criticality.String()).close()
+	}
+	if s := e.About.Service; s != nil {
+		w.open("service").text("provider", s.Provider).text("name", s.Name).text("region", s.Region).close()
+	}
+	w.close()
 }
 
 func (w *object) sample(s *event.Sample) {

@@ -326,6 +326,9 @@ func side(e *event.Endpoint, many string) string {
 	if e.Scope == event.ScopeLocal {
 		parts = append(parts, "own network")
 	}
+	if e.About != nil && e.About.Service != nil {
+		parts = append(parts, strings.TrimRight("network of "+e.About.Service.Provider+" "+e.About.Service.Name, " "))
+	}
 	if e.Bytes > 0 {
 		parts = append(parts, "sent "+size(e.Bytes))
 	}

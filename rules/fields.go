@@ -235,6 +235,8 @@ var common = map[string]field{
 	"destination.asset.owner":       {kind: text, get: func(o *event.Observation) any { return assetOf(&o.Destination).Owner }},
 	"destination.asset.role":        {kind: text, values: event.RoleNames[:], get: func(o *event.Observation) any { return assetOf(&o.Destination).Role.String() }},
 	"destination.asset.criticality": {kind: text, values: event.CriticalityNames[:], get: func(o *event.Observation) any { return assetOf(&o.Destination).Criticality.String() }},
+	"destination.service.provider":  {kind: text, get: func(o *event.Observation) any { return serviceOf(&o.Destination).Provider }},
+	"destination.service.name":      {kind: text, get: func(o *event.Observation) any { return serviceOf(&o.Destination).Name }},
 	"network.direction": {kind: text, values: []string{"inbound", "outbound", "internal", "external"},
 		get: func(o *event.Observation) any { return o.Direction }},
 	"network.transport": {kind: text, get: func(o *event.Observation) any { return o.Proto.String() }},
@@ -245,7 +247,18 @@ var common = map[string]field{
 	"event.risk_score":  {kind: number, get: func(o *event.Observation) any { return o.Risk }},
 }
 
-var noAsset event.Asset
+var (
+	noAsset   event.Asset
+	noService event.Service
+)
+
+// serviceOf returns whose network an end is in.
+func serviceOf(e *event.Endpoint) *event.Service {
+	if e.About == nil || e.About.Service == nil {
+		return &noService
+	}
+	return e.About.Service
+}
 
 // assetOf returns what the inventory says of an end.
 func assetOf(e *event.Endpoint) *event.Asset {
