@@ -161,5 +161,5 @@ func TestAllocates(t *testing.T) {
 	f("zeek/wrccdc/ssl.log.gz", NewTSV(parsers.Options{}))
 	f("zeek/wrccdc/dns.json.gz", NewJSON(parsers.Options{}))
 	f("zeek/wrccdc/ssl.json.gz", NewJSON(parsers.Options{Extra: []string{"ssl_history"}}))
-	f("labelled/internet-server/conn.log.gz", NewTSV(parsers.Options{Extra: []string{"history"}}))
+	f("labelled/internet-server/2024-04-19.conn.log.gz", NewTSV(parsers.Options{Extra: []string{"history"}}))
 }
