@@ -123,9 +123,30 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	}
 	if err := s.client.Ping(ctx).Err(); err != nil {
 		_ = s.client.Close()
+		if passes(err) {
+			return nil, fmt.Errorf("redis at %s: %w: %w", c.where(), ErrAway, err)
+		}
 		return nil, fmt.Errorf("redis at %s: %w", c.where(), err)
 	}
 	return s, nil
+}
+
+// ErrAway says that Redis does not answer, or is not ready to: it may be worth to wait.
+var ErrAway = errors.New("it cannot be reached")
+
+// passes reports whether an error may end by itself: that nobody answers, or that who
+// answers is not ready. A password that is wrong stays wrong.
+func passes(err error) bool {
+	var said goredis.Error
+	if !errors.As(err, &said) {
+		return true
+	}
+	for _, p := range []string{"LOADING", "MASTERDOWN", "CLUSTERDOWN", "BUSY", "TRYAGAIN", "ERR max number of clients"} {
+		if strings.HasPrefix(said.Error(), p) {
+			return true
+		}
+	}
+	return false
 }
 
 // where says where Redis is, for messages.

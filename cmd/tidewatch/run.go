@@ -75,17 +75,19 @@ const laxGrace = 3 * time.Second
 // storePause is the longest pause between two tries to reach the store.
 const storePause = 15 * time.Second
 
-// awaitStore opens a store on a server, which may not be there yet: the logs are the queue,
-// and wait. It returns false if ctx ends first.
-func (s *sidecar) awaitStore(ctx context.Context) bool {
+// awaitStore opens the store. Its server may not be there yet: the logs are the queue, and
+// wait. What does not pass by itself is an error. There is no store if ctx ends first.
+func (s *sidecar) awaitStore(ctx context.Context) error {
 	for pause := time.Second; ; pause = min(2*pause, storePause) {
 		st, err := openStore(ctx, s.cfg, s.log)
-		if err == nil {
+		switch {
+		case err == nil:
 			s.store = st
-			return true
-		}
-		if ctx.Err() != nil {
-			return false
+			return nil
+		case ctx.Err() != nil:
+			return nil
+		case !away(err):
+			return err
 		}
 		s.log.Warn("the store cannot be reached: nothing is read until it can", "error", err, "next_try_in", pause)
 		s.status.waiting()
@@ -94,7 +96,7 @@ func (s *sidecar) awaitStore(ctx context.Context) bool {
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
-			return false
+			return nil
 		}
 	}
 }
@@ -119,6 +121,7 @@ func runSidecar(ctx context.Context, t terminal, path string) (err error) {
 		s.log.Warn(w)
 	}
 	limit := s.yield()
+	changes := edited(ctx, cfg.Rules.Folders, cfg.Rules.Look) // since before they are read
 	if s.rules, err = readRules(cfg); err != nil {
 		return err
 	}
@@ -155,11 +158,13 @@ func runSidecar(ctx context.Context, t terminal, path string) (err error) {
 	defer done()
 	following, stopFollowing := context.WithCancel(ctx)
 	defer stopFollowing()
-	if s.store == nil && !s.awaitStore(ctx) {
-		return nil // it was stopped before there was anything to do
+	if s.store == nil {
+		if err := s.awaitStore(ctx); err != nil || s.store == nil {
+			return err // or it was stopped before there was anything to do
+		}
 	}
 	go s.context.Follow(following, reloadEvery, s.log)
-	return s.live(ctx, hup, edited(ctx, s.cfg.Rules.Folders, s.cfg.Rules.Look))
+	return s.live(ctx, hup, changes)
 }
 
 // readRules loads the rules. A condition of the configuration may name their zones.

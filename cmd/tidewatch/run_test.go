@@ -266,7 +266,8 @@ func TestRunWaitsForRedis(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.write(s.config, strings.Replace(string(b), "[store]\n", fmt.Sprintf("[store]\ntype = \"redis\"\nredis.addresses = [%q]\n", r.Addr), 1))
+	text := strings.Replace(string(b), "look = \"0s\"", "look = \"1s\"", 1)
+	s.write(s.config, strings.Replace(text, "[store]\n", fmt.Sprintf("[store]\ntype = \"redis\"\nredis.addresses = [%q]\n", r.Addr), 1))
 	p := s.launch()
 	p.untilStatus("it waits", func(st *monitor.Status) bool { return st.State == monitor.Waiting })
 	if status := p.stop(syscall.SIGTERM); status != 0 {
@@ -278,12 +279,32 @@ func TestRunWaitsForRedis(t *testing.T) {
 	if code, text := p.get("/readyz"); code == 200 {
 		t.Errorf("it says that it is ready: %s", text)
 	}
+	s.write(filepath.Join(s.rules, "own.toml"), "[rule.own]\ndetector = \"scan\"\nname = \"n\"\nseverity = \"low\"\nwhen = \"scan.targets > 1\"\n")
 	if err := r.Process.Start(); err != nil {
 		t.Fatal(err)
 	}
 	p.records(40)
+	p.untilStatus("what was edited meanwhile is in force", func(st *monitor.Status) bool { return st.Reloads == 1 && st.State == monitor.Running })
 	if status := p.stop(syscall.SIGTERM); status != 0 {
 		t.Errorf("exit status %d\n%s", status, s.says())
+	}
+}
+
+// A password that Redis refuses does not become right by waiting.
+func TestRunRefusedByRedis(t *testing.T) {
+	t.Parallel()
+	s, r := newSite(t), servers.StartRedis(t)
+	r.CLI(t, "config", "set", "requirepass", "secret")
+	b, err := os.ReadFile(s.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.write(s.config, strings.Replace(string(b), "[store]\n", fmt.Sprintf("[store]\ntype = \"redis\"\nredis.addresses = [%q]\nredis.password = { env = \"TIDEWATCH_TEST_PASSWORD\" }\n", r.Addr), 1))
+	c := command("run", "-c", s.config)
+	c.Env = append(c.Env, "TIDEWATCH_TEST_PASSWORD=another")
+	out, err := c.CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "WRONGPASS") || strings.Contains(string(out), "another") {
+		t.Errorf("%v:\n%s", err, out)
 	}
 }
 

@@ -52,6 +52,10 @@ func openStore(ctx context.Context, cfg *configs.Config, log *slog.Logger) (stor
 	return s, nil
 }
 
+// away reports whether a store could not be opened because its server is not there, or not
+// ready.
+func away(err error) bool { return errors.Is(err, redis.ErrAway) }
+
 // lostEpochs reports whether the store has lost what it had committed: loading it again
 // and reading the logs from there on brings everything back.
 func lostEpochs(err error) bool {
