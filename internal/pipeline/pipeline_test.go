@@ -487,12 +487,9 @@ func TestStop(t *testing.T) {
 }
 
 // goroutinesAfter gives goroutines that have done their last statement the chance
-// to be gone.
+// to be gone: the system may have taken the processor from one just then.
 func goroutinesAfter(before int) int {
-	for range 10000 {
-		if runtime.NumGoroutine() <= before {
-			break
-		}
+	for end := time.Now().Add(10 * time.Second); runtime.NumGoroutine() > before && time.Now().Before(end); {
 		runtime.Gosched()
 	}
 	return runtime.NumGoroutine()
