@@ -46,7 +46,7 @@ func TestACL(t *testing.T) {
 			for epoch := uint64(1); epoch <= 150; epoch++ { // so that ledgers are written anew
 				cp := makeCheckpoint(r, epoch)
 				_ = want.Commit(t.Context(), cp)
-				if err := s.Commit(t.Context(), cp); err != nil {
+				if err := s.Commit(within(t), cp); err != nil {
 					t.Fatal(err)
 				}
 				if s.Stats().Retries > 0 {
@@ -141,7 +141,7 @@ func TestFull(t *testing.T) {
 	cp := makeCheckpoint(r, 1)
 	_ = want.Commit(t.Context(), cp)
 	done := make(chan error, 1)
-	go func() { done <- s.Commit(t.Context(), cp) }()
+	go func() { done <- s.Commit(within(t), cp) }()
 	await(t, "it is refused", func() bool { return s.Stats().Retries > 1 })
 	server.CLI(t, "config", "set", "maxmemory", "0")
 	if err := <-done; err != nil {

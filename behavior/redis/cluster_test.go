@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -30,8 +31,8 @@ func TestCluster(t *testing.T) {
 		t.Helper()
 		cp := makeCheckpoint(r, want.Epoch+1)
 		_ = want.Commit(t.Context(), cp)
-		if err := s.Commit(t.Context(), cp); err != nil {
-			t.Fatal(err)
+		if err := s.Commit(within(t), cp); err != nil {
+			t.Fatalf("%v\n%s", err, nodes[1].CLI(t, "cluster", "nodes"))
 		}
 	}
 	for range 20 {
@@ -44,13 +45,13 @@ func TestCluster(t *testing.T) {
 
 	s = opened(t, c)
 	load(t, s)
-	moved := make(chan string, 1)
-	go func() { moved <- moveSlots(t, nodes) }()
+	moved := make(chan error, 1)
+	go func() { moved <- moveSlots(nodes) }()
 	for done := false; !done; commit() {
 		select {
-		case out := <-moved:
-			if done = true; !strings.Contains(out, "Moving slot") {
-				t.Errorf("no slot moved: %s", out)
+		case err := <-moved:
+			if done = true; err != nil {
+				t.Error(err)
 			}
 		default:
 		}
@@ -64,10 +65,11 @@ func TestCluster(t *testing.T) {
 	killed.Process.Kill()
 	back := make(chan error, 1)
 	go func() { // it comes back empty, once its replica is a primary: as its replica
-		for strings.Count(other(nodes, killed).CLI(t, "cluster", "nodes"), "master") < 4 {
-			time.Sleep(50 * time.Millisecond)
-		}
-		back <- killed.Process.Start()
+		err := until("a replica is a primary", func() bool {
+			known, err := other(nodes, killed).Try("cluster", "nodes")
+			return err == nil && strings.Count(known, "master") == 4
+		})
+		back <- errors.Join(err, killed.Process.Start())
 	}()
 	before := s.Stats()
 	for range 10 {
@@ -87,16 +89,25 @@ func TestCluster(t *testing.T) {
 	}
 }
 
-// moveSlots gives some of the first primary's slots to another.
-func moveSlots(t *testing.T, nodes []*servers.Redis) string {
+// moveSlots gives some of the first primary's slots to another. It may be called by any
+// goroutine.
+func moveSlots(nodes []*servers.Redis) error {
+	known, err := nodes[0].Try("cluster", "nodes")
+	if err != nil {
+		return err
+	}
 	ids := map[string]string{} // by address
-	for _, line := range strings.Split(nodes[0].CLI(t, "cluster", "nodes"), "\n") {
+	for _, line := range strings.Split(known, "\n") {
 		f := strings.Fields(line)
 		addr, _, _ := strings.Cut(f[1], "@")
 		ids[addr] = f[0]
 	}
-	return nodes[0].CLI(t, "--cluster", "reshard", nodes[0].Addr, "--cluster-from", ids[nodes[0].Addr], "--cluster-to", ids[nodes[1].Addr],
+	out, err := nodes[0].Try("--cluster", "reshard", nodes[0].Addr, "--cluster-from", ids[nodes[0].Addr], "--cluster-to", ids[nodes[1].Addr],
 		"--cluster-slots", "1500", "--cluster-yes")
+	if err == nil && !strings.Contains(out, "Moving slot") {
+		err = fmt.Errorf("no slot moved: %s", out)
+	}
+	return err
 }
 
 // other returns a node that is not n.
@@ -133,8 +144,8 @@ func TestNodeLost(t *testing.T) {
 		t.Helper()
 		cp := makeCheckpoint(r, want.Epoch+1)
 		_ = want.Commit(t.Context(), cp)
-		if err := s.Commit(t.Context(), cp); err != nil {
-			t.Fatal(err)
+		if err := s.Commit(within(t), cp); err != nil {
+			t.Fatalf("%v\n%s", err, nodes[1].CLI(t, "cluster", "nodes"))
 		}
 	}
 	for range 5 {
@@ -177,8 +188,7 @@ func TestSentinel(t *testing.T) {
 	replica := servers.StartRedis(t, "replicaof "+strings.Replace(primary.Addr, ":", " ", 1))
 	sentinel := servers.StartSentinel(t, primary)
 	await(t, "the replica is there", func() bool {
-		return strings.Contains(primary.CLI(t, "info", "replication"), "state=online") &&
-			strings.Contains(sentinel.CLI(t, "sentinel", "replicas", "baselines"), "slave")
+		return says(primary, "state=online", "info", "replication") && says(sentinel, "slave", "sentinel", "replicas", "baselines")
 	})
 	c := config(t, sentinel.Addr)
 	c.Master, c.Replicas = "baselines", 1
@@ -189,31 +199,46 @@ func TestSentinel(t *testing.T) {
 	for range 5 {
 		cp := makeCheckpoint(r, want.Epoch+1)
 		_ = want.Commit(t.Context(), cp)
-		if err := s.Commit(t.Context(), cp); err != nil {
+		if err := s.Commit(within(t), cp); err != nil {
 			t.Fatal(err)
 		}
 	}
 	primary.Process.Kill()
 	_, port, _ := strings.Cut(replica.Addr, ":")
 	await(t, "the replica is the primary", func() bool {
-		return strings.Contains(replica.CLI(t, "role"), "master") && strings.Contains(sentinel.CLI(t, "sentinel", "get-master-addr-by-name", "baselines"), port)
+		return says(replica, "master", "role") && says(sentinel, port, "sentinel", "get-master-addr-by-name", "baselines")
 	})
 	c.Replicas = 0 // there is none left
 	s = opened(t, c)
 	equal(t, "after the failover", want, load(t, s))
-	if err := s.Commit(t.Context(), makeCheckpoint(r, want.Epoch+1)); err != nil {
+	if err := s.Commit(within(t), makeCheckpoint(r, want.Epoch+1)); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// says reports whether an answer of a server holds a text. A server that changes its role
+// closes connections: that is no answer.
+func says(server *servers.Redis, text string, question ...string) bool {
+	out, err := server.Try(question...)
+	return err == nil && strings.Contains(out, text)
 }
 
 // await asks until the answer is yes.
 func await(t *testing.T, what string, f func() bool) {
 	t.Helper()
+	if err := until(what, f); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// until is await for any goroutine.
+func until(what string, f func() bool) error {
 	for deadline := time.Now().Add(time.Minute); !f(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("in vain waited that %s", what)
+			return fmt.Errorf("in vain waited that %s", what)
 		}
 	}
+	return nil
 }
 
 // TestSlots compares slots with what Redis says.

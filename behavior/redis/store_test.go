@@ -38,6 +38,14 @@ func config(t testing.TB, addr string) Config {
 	return c
 }
 
+// within is the test's context for what could wait without end: a commit is tried again
+// until Redis takes it.
+func within(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 2*time.Minute, errors.New("redis took nothing for two minutes"))
+	t.Cleanup(cancel)
+	return ctx
+}
+
 func opened(t testing.TB, c Config) *Store {
 	t.Helper()
 	s, err := Open(t.Context(), c)
@@ -132,7 +140,7 @@ func TestCommitAndLoad(t *testing.T) {
 	equal(t, "empty", want, load(t, s))
 	for epoch := uint64(1); epoch <= 400; epoch++ {
 		cp := makeCheckpoint(r, epoch)
-		if err := s.Commit(t.Context(), cp); err != nil {
+		if err := s.Commit(within(t), cp); err != nil {
 			t.Fatal(err)
 		}
 		_ = want.Commit(t.Context(), cp)
@@ -268,7 +276,7 @@ func TestDown(t *testing.T) {
 		cp := makeCheckpoint(r, epoch)
 		_ = want.Commit(t.Context(), cp)
 		done := make(chan error, 1)
-		go func() { done <- s.Commit(t.Context(), cp) }()
+		go func() { done <- s.Commit(within(t), cp) }()
 		return done
 	}
 	if err := <-commit(1); err != nil {
@@ -296,14 +304,14 @@ func TestTaken(t *testing.T) {
 	first, second := opened(t, c), opened(t, c)
 	load(t, first)
 	r := rand.New(rand.NewPCG(5, 5))
-	if err := first.Commit(t.Context(), makeCheckpoint(r, 1)); err != nil {
+	if err := first.Commit(within(t), makeCheckpoint(r, 1)); err != nil {
 		t.Fatal(err)
 	}
 	load(t, second)
-	if err := first.Commit(t.Context(), makeCheckpoint(r, 2)); !errors.Is(err, ErrTaken) {
+	if err := first.Commit(within(t), makeCheckpoint(r, 2)); !errors.Is(err, ErrTaken) {
 		t.Errorf("the first process got %v, want ErrTaken", err)
 	}
-	if err := second.Commit(t.Context(), makeCheckpoint(r, 2)); err != nil {
+	if err := second.Commit(within(t), makeCheckpoint(r, 2)); err != nil {
 		t.Error(err)
 	}
 }
@@ -320,7 +328,7 @@ func TestLost(t *testing.T) {
 	commit := func(epoch uint64) error {
 		cp := makeCheckpoint(r, epoch)
 		_ = want.Commit(t.Context(), cp)
-		return s.Commit(t.Context(), cp)
+		return s.Commit(within(t), cp)
 	}
 	for epoch := uint64(1); epoch <= 3; epoch++ {
 		if err := commit(epoch); err != nil {
@@ -426,7 +434,7 @@ func TestEvicted(t *testing.T) {
 	load(t, s)
 	r := rand.New(rand.NewPCG(11, 1))
 	for epoch := uint64(1); epoch <= 5; epoch++ {
-		if err := s.Commit(t.Context(), makeCheckpoint(r, epoch)); err != nil {
+		if err := s.Commit(within(t), makeCheckpoint(r, epoch)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -446,7 +454,7 @@ func TestNewerFormat(t *testing.T) {
 	c := config(t, servers.SharedRedis(t).Addr)
 	s := opened(t, c)
 	load(t, s)
-	if err := s.Commit(t.Context(), makeCheckpoint(rand.New(rand.NewPCG(1, 1)), 1)); err != nil {
+	if err := s.Commit(within(t), makeCheckpoint(rand.New(rand.NewPCG(1, 1)), 1)); err != nil {
 		t.Fatal(err)
 	}
 	key := s.sensorKey(c.Sensor)
@@ -474,7 +482,7 @@ func TestFetch(t *testing.T) {
 		for epoch := s.last + 1; epoch <= epochs; epoch++ {
 			cp := &state.Checkpoint{Epoch: epoch}
 			cp.Changed[state.Entities] = []state.Record{{Key: key, Value: fmt.Appendf(nil, "%s%d", sensor, epoch)}, {Key: []byte("plight"), Value: []byte("1")}}
-			if err := s.Commit(t.Context(), cp); err != nil {
+			if err := s.Commit(within(t), cp); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -504,7 +512,7 @@ func TestFetch(t *testing.T) {
 	load(t, s)
 	cp := &state.Checkpoint{Epoch: 3}
 	cp.Changed[state.Entities] = []state.Record{{Key: key}}
-	if err := s.Commit(t.Context(), cp); err != nil {
+	if err := s.Commit(within(t), cp); err != nil {
 		t.Fatal(err)
 	}
 	last = s
@@ -526,7 +534,7 @@ func TestPeers(t *testing.T) {
 		for i := 0; i < len(pairs); i += 2 {
 			cp.Changed[state.Population] = append(cp.Changed[state.Population], state.Record{Key: []byte(pairs[i]), Value: []byte(pairs[i+1])})
 		}
-		if err := writer.Commit(t.Context(), cp); err != nil {
+		if err := writer.Commit(within(t), cp); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -565,7 +573,7 @@ func TestConnections(t *testing.T) {
 			want := &pipeline.Memory{}
 			cp := makeCheckpoint(rand.New(rand.NewPCG(1, 1)), 1)
 			_ = want.Commit(t.Context(), cp)
-			if err := s.Commit(t.Context(), cp); err != nil {
+			if err := s.Commit(within(t), cp); err != nil {
 				t.Fatal(err)
 			}
 			equal(t, name, want, load(t, opened(t, c)))

@@ -153,19 +153,36 @@ func (r *Redis) ping(ctx context.Context) error {
 	return errors.New(strings.TrimSpace(line))
 }
 
-// CLI runs redis-cli on the server and returns what it printed.
+// CLI runs redis-cli on the server and returns what it printed. It ends the test if
+// that fails, so only the test's own goroutine may call it.
 func (r *Redis) CLI(t testing.TB, args ...string) string {
 	t.Helper()
+	out, err := r.Try(args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// Try is CLI where a failure may pass, such as while a server changes its role.
+func (r *Redis) Try(args ...string) (string, error) {
 	host, port, _ := net.SplitHostPort(r.Addr)
 	args = append([]string{"-h", host, "-p", port}, args...)
 	if r.CA != "" {
 		args = append([]string{"--tls", "--cacert", r.CA}, args...)
 	}
-	out, err := exec.Command("redis-cli", args...).CombinedOutput()
+	return redisCLI(args...)
+}
+
+// redisCLI runs redis-cli, which waits without end for a cluster that does not form.
+func redisCLI(args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), startTime)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, "redis-cli", args...).CombinedOutput()
 	if err != nil {
-		t.Fatalf("redis-cli %q: %v\n%s", args, err, out)
+		return "", fmt.Errorf("redis-cli %q: %w\n%s", args, err, out)
 	}
-	return strings.TrimSpace(string(out))
+	return strings.TrimSpace(string(out)), nil
 }
 
 // StartRedisCluster starts six nodes of t's own: three primaries, each with a replica.
@@ -184,24 +201,26 @@ func StartRedisCluster(t testing.TB, settings ...string) []*Redis {
 		}, settings...)...)
 		nodes, addrs = append(nodes, n), append(addrs, n.Addr)
 	}
-	out, err := createCluster(nodes, addrs)
-	if err != nil {
-		t.Fatalf("%v\n%s", err, out)
+	args := append([]string{"--cluster", "create"}, addrs...)
+	if _, err := redisCLI(append(args, "--cluster-replicas", "1", "--cluster-yes")...); err != nil {
+		t.Fatal(err)
 	}
 	untilTrue(t, "the cluster is complete", func() bool {
 		for _, n := range nodes {
-			if !strings.Contains(n.CLI(t, "cluster", "info"), "cluster_state:ok") || strings.Count(n.CLI(t, "cluster", "nodes"), "slave") != 3 {
+			info, err := n.Try("cluster", "info")
+			if err != nil || !strings.Contains(info, "cluster_state:ok") {
+				return false
+			}
+			known, err := n.Try("cluster", "nodes")
+			if err != nil || strings.Count(known, "slave") != 3 {
 				return false
 			}
 		}
-		return true
+		// And they agree: redis-cli moves no slots before.
+		_, err := nodes[0].Try("--cluster", "check", nodes[0].Addr)
+		return err == nil
 	})
 	return nodes
-}
-
-func createCluster(nodes []*Redis, addrs []string) ([]byte, error) {
-	args := append([]string{"--cluster", "create"}, addrs...)
-	return exec.Command("redis-cli", append(args, "--cluster-replicas", "1", "--cluster-yes")...).CombinedOutput()
 }
 
 // untilTrue asks until the answer is yes.
