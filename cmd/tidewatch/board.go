@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"maps"
 	"path/filepath"
 	"runtime/debug"
@@ -246,6 +247,25 @@ func (b *statusBoard) now() monitor.Status {
 	}
 	s.Problem = b.problem(&s)
 	return s
+}
+
+// hangs is for how long a stage may be at the records in its hands, which take it
+// milliseconds.
+const hangs = time.Minute
+
+// healthy returns an error if a restart would help: a stage of the pipeline hangs, or
+// somebody holds the board's lock, which blocks. That an output, the store or a sensor
+// is away is no reason to restart.
+func (b *statusBoard) healthy() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.pipe == nil {
+		return nil
+	}
+	if d := b.pipe.Busy(); d > hangs {
+		return fmt.Errorf("the pipeline has been at the same records for %s", d.Round(time.Second))
+	}
+	return nil
 }
 
 // measure notes how fast each input is read, for the rates of a while.

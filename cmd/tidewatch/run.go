@@ -215,7 +215,7 @@ func (s *sidecar) serve(ctx context.Context) (done func(), err error) {
 			return nil, fmt.Errorf("[http] address: %w", err)
 		}
 		s.log.Info("metrics, health and status are served", "address", l.Addr().String())
-		server := &monitor.Server{Status: s.status.now, Healthy: func() error { return nil }, Log: s.log}
+		server := &monitor.Server{Status: s.status.now, Healthy: s.status.healthy, Log: s.log}
 		go server.Serve(ctx, l)
 	}
 	go s.watch(ctx)
@@ -228,8 +228,8 @@ const reloadEvery = 10 * time.Second
 // watchEvery is how often rates are measured.
 const watchEvery = 5 * time.Second
 
-// watch measures rates, and feeds the watchdog as long as the status can be had: not
-// when somebody holds its locks for ever.
+// watch measures rates, and feeds the service manager's watchdog as long as the sidecar
+// is healthy.
 func (s *sidecar) watch(ctx context.Context) {
 	rates := time.NewTicker(watchEvery)
 	defer rates.Stop()
@@ -244,7 +244,10 @@ func (s *sidecar) watch(ctx context.Context) {
 		case <-rates.C:
 			s.status.measure()
 		case <-alive:
-			s.status.now()
+			if err := s.status.healthy(); err != nil {
+				s.log.Error("not healthy: the service manager's watchdog is not fed", "error", err)
+				continue
+			}
 			s.notify.Alive()
 		case <-ctx.Done():
 			return

@@ -22,6 +22,7 @@ type deliver struct {
 	next    uint64           // item that is to be completed next
 	open    map[uint64]*part // items that some shards have done
 	pending []event.Finding  // admitted, not yet written
+	busy    working
 }
 
 // part is an item that is not complete.
@@ -36,7 +37,7 @@ type part struct {
 }
 
 func newDeliver(r *graph) *deliver {
-	return &deliver{graph: r, next: 1, open: map[uint64]*part{}}
+	return &deliver{graph: r, next: 1, open: map[uint64]*part{}, busy: working{r.stages, len(r.Shards) + 1}}
 }
 
 func (d *deliver) run(ctx context.Context) error {
@@ -92,24 +93,7 @@ func (d *deliver) whole(p *part) bool {
 
 // complete takes an item that each shard has done; all earlier ones are taken.
 func (d *deliver) complete(ctx context.Context, p *part) error {
-	slices.SortStableFunc(p.found, func(a, b event.Finding) int {
-		return cmp.Or(cmp.Compare(a.Time, b.Time), cmp.Compare(a.Rule.ID, b.Rule.ID), cmp.Compare(a.ID, b.ID))
-	})
-	before, suppressed := len(d.pending), 0
-	for i := range p.found {
-		switch {
-		case d.Suppression == nil:
-			d.pending = append(d.pending, p.found[i])
-		case d.Suppression.Admit(&p.found[i]):
-			d.pending = append(d.pending, p.found[i])
-			d.pending = d.Suppression.Correlate(&p.found[i], d.pending)
-		default:
-			suppressed++
-		}
-	}
-	d.counters.findings.Add(uint64(len(d.pending) - before))
-	d.counters.suppressed.Add(uint64(suppressed))
-	d.counters.undelivered.Store(int64(len(d.pending)))
+	d.admit(p)
 	if p.epoch == nil {
 		return nil
 	}
@@ -128,6 +112,30 @@ func (d *deliver) complete(ctx context.Context, p *part) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
+}
+
+// admit takes the findings of an item in their one order.
+func (d *deliver) admit(p *part) {
+	d.busy.begin()
+	defer d.busy.end()
+	slices.SortStableFunc(p.found, func(a, b event.Finding) int {
+		return cmp.Or(cmp.Compare(a.Time, b.Time), cmp.Compare(a.Rule.ID, b.Rule.ID), cmp.Compare(a.ID, b.ID))
+	})
+	before, suppressed := len(d.pending), 0
+	for i := range p.found {
+		switch {
+		case d.Suppression == nil:
+			d.pending = append(d.pending, p.found[i])
+		case d.Suppression.Admit(&p.found[i]):
+			d.pending = append(d.pending, p.found[i])
+			d.pending = d.Suppression.Correlate(&p.found[i], d.pending)
+		default:
+			suppressed++
+		}
+	}
+	d.counters.findings.Add(uint64(len(d.pending) - before))
+	d.counters.suppressed.Add(uint64(suppressed))
+	d.counters.undelivered.Store(int64(len(d.pending)))
 }
 
 func (d *deliver) write(ctx context.Context) error {

@@ -29,10 +29,11 @@ type dispatch struct {
 	clock     int64             // the watermark: no live source is behind it
 	due       <-chan time.Time  // the next epoch
 	flying    bool              // epochs were cut that are not committed
+	busy      working
 }
 
 func newDispatch(r *graph) *dispatch {
-	d := &dispatch{graph: r, epochs: r.Epoch, positions: map[string][]byte{}, clocks: make([]int64, len(r.Sources)), live: make([]bool, len(r.Sources))}
+	d := &dispatch{graph: r, epochs: r.Epoch, positions: map[string][]byte{}, clocks: make([]int64, len(r.Sources)), live: make([]bool, len(r.Sources)), busy: working{r.stages, len(r.Shards)}}
 	for i := range d.live {
 		d.live[i] = true
 	}
@@ -105,12 +106,14 @@ func (d *dispatch) take(ctx context.Context, f filled) bool {
 		f.seq.Release()
 		return true
 	}
+	d.busy.begin()
 	if d.Joiner != nil {
 		d.Joiner.Join(f.seq.Events)
 	}
 	if d.Population != nil {
 		d.Population.Prepare(f.seq)
 	}
+	d.busy.end()
 	clock := f.seq.Clock // once shared, the sequence is the shards'
 	readers := len(d.inputs)
 	if d.exports != nil {
@@ -149,12 +152,14 @@ func (d *dispatch) barrier(ctx context.Context) bool {
 		e.changed[state.Positions] = append(e.changed[state.Positions], state.Record{Key: []byte(k), Value: d.positions[k]})
 	}
 	clear(d.positions)
+	d.busy.begin()
 	if d.Joiner != nil {
 		e.changed[state.Joined] = d.Joiner.Cut()
 	}
 	if d.Population != nil {
 		e.changed[state.Population] = d.Population.Cut()
 	}
+	d.busy.end()
 	return d.send(ctx, item{epoch: e})
 }
 

@@ -217,6 +217,7 @@ type graph struct {
 	committed chan time.Duration // how long the commit took
 	shared    chan *shared
 	sequences event.SequencePool
+	stages    *stages // the shards, then dispatch and deliver
 }
 
 // Run runs until each source ends or ctx does, then drains and commits. It
@@ -243,7 +244,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	all.Go(func() { sources.Wait(); close(r.filled) })
 	all.Go(func() { newDispatch(r).run(work) })
 	for i, s := range p.Shards {
-		shards.Go(func() { r.shard(work, s, r.inputs[i]) })
+		shards.Go(func() { r.shard(work, s, r.inputs[i], working{r.stages, i}) })
 	}
 	if p.Export != nil {
 		shards.Go(func() {
@@ -301,7 +302,9 @@ func (p *Pipeline) newGraph() *graph {
 		shared:    make(chan *shared, 1),
 		// Each source may wait for input with one in hand.
 		sequences: event.NewSequencePool(len(p.Sources)+2*ahead, length),
+		stages:    newStages(len(p.Shards) + 2),
 	}
+	p.counters.stages.Store(r.stages)
 	for i := range r.inputs {
 		r.inputs[i] = make(chan item, ahead)
 	}
@@ -343,10 +346,11 @@ func (r *graph) read(ctx, work context.Context, i int, s Source) error {
 }
 
 // shard applies sequences to the entities that s owns.
-func (r *graph) shard(ctx context.Context, s Shard, in <-chan item) {
+func (r *graph) shard(ctx context.Context, s Shard, in <-chan item, busy working) {
 	var seen []event.Observation
 	expecter, _ := s.(Expecter)
 	for it := range in {
+		busy.begin()
 		res := result{n: it.n, epoch: it.epoch}
 		seen = seen[:0]
 		switch {
@@ -375,6 +379,7 @@ func (r *graph) shard(ctx context.Context, s Shard, in <-chan item) {
 			res.found = r.Rules.Judge(&seen[i], res.found)
 		}
 		clear(seen)
+		busy.end()
 		select {
 		case r.results <- res:
 		case <-ctx.Done():
