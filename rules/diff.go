@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"hash/fnv"
 	"maps"
+	"reflect"
 	"slices"
 
+	"tidewatch/behavior/watch"
 	"tidewatch/event"
 )
 
@@ -39,6 +41,29 @@ func (s *Set) Since(older *Set) Change {
 		}
 	}
 	return c
+}
+
+// DetectsLike reports whether detectors find the same under both sets: what changed is
+// how findings are judged and said, and s can take the place of an older set at any time.
+// It is not so if a rule over records changed, or a detector's setting.
+func (s *Set) DetectsLike(older *Set) bool {
+	c := s.Since(older)
+	if c.Zones {
+		return false
+	}
+	for _, ids := range [][]string{c.Added, c.Removed, c.Changed} {
+		if slices.ContainsFunc(ids, func(id string) bool { return s.watches(id) || older.watches(id) }) {
+			return false
+		}
+	}
+	a, b := s.config, older.config
+	a.Watch.Specs, b.Watch.Specs = nil, nil
+	return reflect.DeepEqual(a, b)
+}
+
+// watches reports whether a rule is one over records.
+func (s *Set) watches(id string) bool {
+	return slices.ContainsFunc(s.config.Watch.Specs, func(w watch.Spec) bool { return w.ID == id })
 }
 
 // Len returns the number of rules.

@@ -96,13 +96,19 @@ func nameTag(name string) uint32 {
 // NewSuppression returns a Suppression for the rules of set, with nothing said yet.
 func NewSuppression(set *Set) *Suppression {
 	s := &Suppression{
-		set: set, rules: map[string]*rule{}, size: suppressionSize, risks: map[memoryKey]*hostRisk{},
+		size: suppressionSize, risks: map[memoryKey]*hostRisk{},
 		said: map[memoryKey]window{}, fates: map[memoryKey]fate{}, changed: map[memoryKey]struct{}{},
 	}
+	s.Use(set)
+	return s
+}
+
+// Use goes on with the rules of another set. What was said stays said.
+func (s *Suppression) Use(set *Set) {
+	s.set, s.rules = set, make(map[string]*rule, len(set.rules))
 	for _, r := range set.rules {
 		s.rules[r.info.ID] = r
 	}
-	return s
 }
 
 func keyOf(kind byte, texts ...string) (k memoryKey) {

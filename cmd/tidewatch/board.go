@@ -17,6 +17,7 @@ import (
 	"tidewatch/ingest"
 	"tidewatch/internal/monitor"
 	"tidewatch/internal/pipeline"
+	"tidewatch/rules"
 )
 
 // statusBoard knows how the sidecar is: what the generation that runs has done, and
@@ -67,6 +68,22 @@ func (b *statusBoard) begin(e *engine, p *pipeline.Pipeline, in follower) {
 	b.engine, b.pipe, b.in = e, p, in
 	if b.state != monitor.Stopping {
 		b.state = monitor.Running
+	}
+}
+
+// running returns the generation that runs; nil between two.
+func (b *statusBoard) running() (*engine, *pipeline.Pipeline) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.engine, b.pipe
+}
+
+// judging shows other rules.
+func (b *statusBoard) judging(set *rules.Set) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.engine != nil {
+		b.engine.rules = set
 	}
 }
 

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"runtime"
 	"slices"
 	"sync/atomic"
@@ -83,44 +82,11 @@ func (j judge) Judge(o *event.Observation, dst []event.Finding) []event.Finding 
 	return j.next.Judge(o, dst)
 }
 
-// track makes each stage remember what changes, for checkpoints.
-func (e *engine) track() {
-	e.joiner.Track()
-	for _, s := range e.shards {
-		s.Track()
-	}
-}
-
 // lookup makes shards ask what other sensors know of entities that begin.
 func (e *engine) lookup() {
 	for _, s := range e.shards {
 		s.Lookup()
 	}
-}
-
-// restore takes back a record of a checkpoint.
-func (e *engine) restore(in state.Section, r state.Record) error {
-	var err error
-	switch in {
-	case state.Entities:
-		for _, s := range e.shards {
-			if err = s.Restore(r); err != nil {
-				break
-			}
-		}
-	case state.Suppression:
-		err = e.suppression.Restore(r)
-	case state.Joined:
-		err = e.joiner.Restore(r)
-	case state.Population:
-		if e.population != nil {
-			err = e.population.Restore(r)
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("a record of the section %s: %w", in, err)
-	}
-	return nil
 }
 
 // sizes adds up what the shards keep, by kind.

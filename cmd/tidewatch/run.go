@@ -275,6 +275,7 @@ func (s *sidecar) live(ctx context.Context, hup <-chan os.Signal, edited <-chan 
 			return err
 		case errors.Is(context.Cause(gen), errReload) && (err == nil || errors.Is(err, pipeline.ErrGrace)):
 			s.rules = <-s.reloaded
+			s.status.reloaded(true)
 		case lostEpochs(err):
 			s.log.Error("the store lost checkpoints: going on from what it has", "error", err)
 		case err != nil:
@@ -295,16 +296,38 @@ func (s *sidecar) hangups(ctx context.Context, hup <-chan os.Signal, edited <-ch
 		case <-ctx.Done():
 			return
 		}
-		if s.reload() {
-			stop(errReload)
-			return
+		set := s.reload()
+		if set == nil || s.swap(ctx, set) {
+			continue
 		}
+		s.reloaded <- set
+		stop(errReload)
+		return
 	}
 }
 
-// reload opens output files again and reads the rules again. It reports whether
-// there are new ones to go on with.
-func (s *sidecar) reload() bool {
+// swap puts new rules in force in the generation that runs, if its detectors go on as
+// they are. Otherwise the next generation begins with them, where this one ends.
+func (s *sidecar) swap(ctx context.Context, set *rules.Set) bool {
+	e, p := s.status.running()
+	if e == nil || !set.DetectsLike(s.rules) {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.General.Grace) // an output may be away
+	defer cancel()
+	if err := p.Swap(ctx, judge{e.context, set}, func() { e.suppression.Use(set) }); err != nil {
+		return false
+	}
+	s.rules = set
+	s.status.judging(set)
+	s.status.reloaded(true)
+	s.notify.Ready()
+	return true
+}
+
+// reload opens output files again and reads the rules again. It returns new ones to go on
+// with, or nil.
+func (s *sidecar) reload() *rules.Set {
 	s.notify.Reloading()
 	s.outputs.Reopen()
 	set, err := readRules(s.cfg)
@@ -312,47 +335,46 @@ func (s *sidecar) reload() bool {
 		s.status.reloaded(false)
 		s.log.Error("the rules have errors: those before stay in force", "error", err)
 		s.notify.Ready()
-		return false
+		return nil
 	}
-	s.status.reloaded(true)
 	c := set.Since(s.rules)
 	if c.IsZero() {
+		s.status.reloaded(true)
 		s.log.Info("reloaded: the rules say the same")
 		s.notify.Ready()
-		return false
+		return nil
 	}
 	s.log.Info("reloaded", "rules", set.Len(), "added", c.Added, "removed", c.Removed, "changed", c.Changed, "zones_changed", c.Zones)
-	s.reloaded <- set
-	return true
+	return set
 }
 
 // generation reads from where the store says until ctx ends.
 func (s *sidecar) generation(ctx context.Context) error {
-	e := newEngine(s.rules, s.context)
-	e.track()
-	began := time.Now()
-	saved, err := load(ctx, s.store, e)
+	set := s.rules // others may be in force when this one has begun
+	e := newEngine(set, s.context)
+	p := e.pipeline()
+	began, saved := time.Now(), counted{store: s.store}
+	positions, err := p.Restore(ctx, &saved)
 	if err != nil {
 		return fmt.Errorf("the store's state cannot be used: %w", err)
 	}
-	in, err := openInputs(s.cfg, s.context.Enrich, saved.positions, s.refused, s.log)
+	in, err := openInputs(s.cfg, s.context.Enrich, positions, s.refused, s.log)
 	if err != nil {
 		return err
 	}
 	defer in.Close()
-	p := e.pipeline()
 	p.Sources, p.Sink, p.Store = []pipeline.Source{s.status.tap(in)}, s.outputs.Begin(), s.store
-	if p.Export, err = s.outputs.exporter(s.rules.Filter); err != nil {
+	if p.Export, err = s.outputs.exporter(set.Filter); err != nil {
 		return err
 	}
 	if x, ok := s.store.(pipeline.Exchange); ok {
 		p.Exchange = x
 		e.lookup()
 	}
-	p.Epoch, p.Interval, p.Grace = saved.epoch, s.cfg.General.Epoch, s.cfg.General.Grace
+	p.Interval, p.Grace = s.cfg.General.Epoch, s.cfg.General.Grace
 	s.status.begin(e, p, in)
 	defer s.status.end()
-	s.log.Info("running", "rules", s.rules.Len(), "epoch", saved.epoch, "records_restored", saved.records, "took", time.Since(began).Round(time.Millisecond))
+	s.log.Info("running", "rules", set.Len(), "epoch", p.Epoch, "records_restored", saved.records, "took", time.Since(began).Round(time.Millisecond))
 	s.notify.Ready()
 	stopping := context.AfterFunc(ctx, func() {
 		if !errors.Is(context.Cause(ctx), errReload) {

@@ -514,6 +514,9 @@ func TestRunReload(t *testing.T) {
 	p.hangup()
 	p.untilStatus("the new rules are in force", func(st *monitor.Status) bool { return st.Reloads == 1 && st.State == monitor.Running })
 	p.until("the log says which", func() bool { return strings.Contains(s.says(), "added=[own]") })
+	if n := strings.Count(s.says(), "msg=running"); n != 1 {
+		t.Errorf("the log says %d times that it runs: detectors were begun anew for a rule that they need not know", n)
+	}
 	s.scan(2, 40)
 	p.untilStatus("the new rule finds", func(st *monitor.Status) bool {
 		return slices.ContainsFunc(st.Findings, func(f monitor.Finding) bool { return f.Rule == "own" && f.Severity == "low" })

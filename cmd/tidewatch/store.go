@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -12,7 +11,6 @@ import (
 	"tidewatch/behavior/redis"
 	"tidewatch/behavior/state"
 	"tidewatch/configs"
-	"tidewatch/event"
 	"tidewatch/internal/pipeline"
 )
 
@@ -63,22 +61,15 @@ func lostEpochs(err error) bool {
 	return errors.As(err, &lost)
 }
 
-// checkpoint is what a start needs of the store beside what the engine took.
-type checkpoint struct {
-	epoch     uint64
-	records   int
-	positions []event.Position
+// counted counts the records that a store loads.
+type counted struct {
+	store
+	records int
 }
 
-// load gives the last checkpoint to the engine.
-func load(ctx context.Context, s store, e *engine) (c checkpoint, err error) {
-	c.epoch, err = s.Load(ctx, func(in state.Section, r state.Record) error {
+func (c *counted) Load(ctx context.Context, f func(state.Section, state.Record) error) (uint64, error) {
+	return c.store.Load(ctx, func(in state.Section, r state.Record) error {
 		c.records++
-		if in == state.Positions {
-			c.positions = append(c.positions, event.Position{Key: string(r.Key), Value: bytes.Clone(r.Value)})
-			return nil
-		}
-		return e.restore(in, state.Record{Key: bytes.Clone(r.Key), Value: bytes.Clone(r.Value)})
+		return f(in, r)
 	})
-	return c, err
 }

@@ -30,6 +30,7 @@ type part struct {
 	shards int
 	found  []event.Finding
 	epoch  *epoch
+	swap   *swap
 	cut    []behavior.Record
 	met    [][]byte
 	// exported says that the exporter has settled before the epoch's end.
@@ -55,7 +56,7 @@ func (d *deliver) run(ctx context.Context) error {
 		p.found = append(p.found, r.found...)
 		p.cut = append(p.cut, r.cut...)
 		p.met = append(p.met, r.met...)
-		p.epoch = r.epoch
+		p.epoch, p.swap = r.epoch, r.swap
 		for p := d.open[d.next]; p != nil && d.whole(p); p = d.open[d.next] {
 			delete(d.open, d.next)
 			d.next++
@@ -94,6 +95,10 @@ func (d *deliver) whole(p *part) bool {
 // complete takes an item that each shard has done; all earlier ones are taken.
 func (d *deliver) complete(ctx context.Context, p *part) error {
 	d.admit(p)
+	if p.swap != nil { // each shard judges by the new rules from here on
+		p.swap.then()
+		close(p.swap.done)
+	}
 	if p.epoch == nil {
 		return nil
 	}

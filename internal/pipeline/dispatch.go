@@ -76,6 +76,10 @@ func (d *dispatch) run(ctx context.Context) {
 			if !d.share(ctx, sh) {
 				return
 			}
+		case sw := <-d.swapped():
+			if !d.send(ctx, item{swap: sw}) {
+				return
+			}
 		case took := <-d.committed:
 			// Committing costs at most about 5 % of the time, unless it takes very long.
 			d.flying = false

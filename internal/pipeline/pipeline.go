@@ -167,6 +167,8 @@ type Pipeline struct {
 	Length int           // events in a sequence; 0 means 512
 
 	counters counters
+	swaps    chan *swap
+	swapping sync.Once // makes swaps
 }
 
 // ErrGrace is returned by Run if the grace period ended before everything read
@@ -181,6 +183,7 @@ type item struct {
 	clock  int64
 	epoch  *epoch
 	shared *shared
+	swap   *swap
 	finish bool
 }
 
@@ -195,6 +198,7 @@ type result struct {
 	n        uint64
 	found    []event.Finding
 	epoch    *epoch
+	swap     *swap
 	cut      []behavior.Record
 	met      [][]byte
 	exported bool // not of a shard: what was exported before the epoch's end is durable
@@ -349,11 +353,14 @@ func (r *graph) read(ctx, work context.Context, i int, s Source) error {
 func (r *graph) shard(ctx context.Context, s Shard, in <-chan item, busy working) {
 	var seen []event.Observation
 	expecter, _ := s.(Expecter)
+	rules := r.Rules
 	for it := range in {
 		busy.begin()
-		res := result{n: it.n, epoch: it.epoch}
+		res := result{n: it.n, epoch: it.epoch, swap: it.swap}
 		seen = seen[:0]
 		switch {
+		case it.swap != nil:
+			rules = it.swap.rules
 		case it.epoch != nil:
 			res.cut = s.(Cutter).Cut()
 			if r.Exchange != nil {
@@ -376,7 +383,7 @@ func (r *graph) shard(ctx context.Context, s Shard, in <-chan item, busy working
 			it.seq.Release()
 		}
 		for i := range seen {
-			res.found = r.Rules.Judge(&seen[i], res.found)
+			res.found = rules.Judge(&seen[i], res.found)
 		}
 		clear(seen)
 		busy.end()

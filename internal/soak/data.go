@@ -18,6 +18,7 @@ type source struct {
 	name   string // of the log
 	format string
 	logs   []string // of Zeek; nil: all
+	days   int      // that the made lines span; 0: one
 	path   string   // of the made lines
 	lines  int
 }
@@ -34,7 +35,7 @@ func place(n int) *strings.Replacer {
 // different n have no host in common, inside or outside.
 func makeSource(dir string, s source, n, lines int, attacks string) (source, error) {
 	at := filepath.Join(dir, fmt.Sprint(s.name, ".made"))
-	o := synth.Options{Seed: uint64(n + 1), Start: time.Date(2026, 11, 20, 0, 0, 0, 0, time.UTC), Hosts: 10 + lines/100_000, Days: 1, Attacks: attacks}
+	o := synth.Options{Seed: uint64(n + 1), Start: time.Date(2026, 11, 20, 0, 0, 0, 0, time.UTC), Hosts: 10 + lines/max(s.days, 1)/100_000, Days: max(s.days, 1), Attacks: attacks}
 	if a, err := synth.ActivityFor(o, lines, s.logs...); err == nil {
 		o.Activity = a
 	} else {

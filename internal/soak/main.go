@@ -1,6 +1,7 @@
 // Command soak lets a sidecar follow logs that are written and rotated fast, kills it
 // again and again, and compares what it knows and has said in the end with one that was
-// left alone. Then it measures how long a finding takes, and memory.
+// left alone. Then it measures how long a finding takes, and what memory weeks of data
+// take.
 //
 // One sidecar follows a single EVE log: there, everything has one order, and everything
 // is compared to the byte. Another follows three logs, in each format. Live, the order
@@ -30,15 +31,16 @@ import (
 )
 
 func main() {
-	o := options{out: os.Stdout}
+	o := options{out: os.Stdout, daily: memoryLines}
 	flag.IntVar(&o.rate, "rate", 10_000, "lines a second, over all logs")
 	flag.IntVar(&o.kills, "kills", 200, "kills, at least")
 	flag.IntVar(&o.rotations, "rotations", 1000, "rotations, at least")
 	flag.DurationVar(&o.last, "for", 5*time.Minute, "how long logs are written, the latency not counted")
-	flag.DurationVar(&o.latency, "latency", time.Minute, "how long latency and memory are measured")
+	flag.DurationVar(&o.latency, "latency", time.Minute, "how long latency is measured")
+	flag.IntVar(&o.weeks, "weeks", 6, "weeks of data over which memory is measured; 0: not")
 	flag.StringVar(&o.program, "program", "", "the tidewatch to test; it is built if none is named")
 	flag.StringVar(&o.ways, "ways", strings.Join(rotationNames[:], ","), "ways to rotate, with commas")
-	flag.StringVar(&o.only, "only", "", "one sidecar alone: \"one\" or \"three\" logs")
+	flag.StringVar(&o.only, "only", "", "a part alone: \"one\" or \"three\" logs, \"latency\" or \"memory\"")
 	flag.Uint64Var(&o.seed, "seed", uint64(time.Now().UnixNano()), "of the random numbers")
 	dir := flag.String("dir", "", "folder to work in, which is kept; a temporary one if none is named")
 	flag.Parse()
@@ -53,6 +55,7 @@ func main() {
 // options say how much is done.
 type options struct {
 	rate, kills, rotations int
+	weeks, daily           int // of data, and its lines a day, for memory
 	last, latency          time.Duration
 	program, ways, only    string
 	seed                   uint64
@@ -87,8 +90,11 @@ func (o *options) in(ctx context.Context, dir string) (err error) {
 		}
 		failed = errors.Join(failed, k.run(ctx, filepath.Join(dir, fmt.Sprint(i)), rand.New(rand.NewPCG(o.seed, uint64(i)))))
 	}
-	if o.latency > 0 && failed == nil {
+	if o.latency > 0 && failed == nil && strings.HasPrefix("latency", o.only) {
 		failed = o.measure(ctx, filepath.Join(dir, "latency"))
+	}
+	if o.weeks > 0 && failed == nil && strings.HasPrefix("memory", o.only) {
+		failed = o.grow(ctx, filepath.Join(dir, "memory"))
 	}
 	return failed
 }

@@ -12,7 +12,7 @@ import (
 // TestSoak is the soak in little: the whole takes minutes, and is `make soak`.
 func TestSoak(t *testing.T) {
 	var said strings.Builder
-	o := options{rate: 3000, kills: 8, rotations: 16, last: 8 * time.Second, latency: 2 * time.Second, seed: rand.Uint64(), attacks: "story", out: &said}
+	o := options{rate: 3000, kills: 8, rotations: 16, last: 8 * time.Second, latency: 2 * time.Second, weeks: 1, daily: 1000, seed: rand.Uint64(), attacks: "story", out: &said}
 	dir := t.TempDir()
 	if err := o.in(t.Context(), dir); err != nil {
 		for _, name := range []string{"0", "1"} {
@@ -55,8 +55,17 @@ func TestCompare(t *testing.T) {
 	}
 }
 
-func TestSlope(t *testing.T) {
-	if s := slope([]float64{1, 3, 5, 7}); s != 2 {
-		t.Errorf("slope %v, want 2", s)
+// What grows must be told.
+func TestGrown(t *testing.T) {
+	f := func(grows bool, weeks ...use) {
+		t.Helper()
+		var said strings.Builder
+		o := options{out: &said}
+		if err := o.grown(weeks, 100, &log{}); (err != nil) != grows {
+			t.Errorf("%v: %v", weeks, err)
+		}
 	}
+	f(false, use{resident: 50, files: 20}, use{resident: 100, files: 22}, use{resident: 104, files: 23})
+	f(true, use{resident: 50, files: 20}, use{resident: 100, files: 22}, use{resident: 106, files: 22})
+	f(true, use{resident: 100, files: 20}, use{resident: 100, files: 22}, use{resident: 100, files: 25})
 }
