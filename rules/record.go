@@ -5,6 +5,7 @@ import (
 
 	"strings"
 
+	"tidewatch/behavior/population"
 	"tidewatch/event"
 	"tidewatch/rules/condition"
 )
@@ -153,6 +154,7 @@ var recordCommon = map[string]recordField{
 	"destination.registered_domain":           textOf(allKinds, far, func(k *event.Known) string { return k.Domain }),
 	"destination.class":                       textOf(allKinds, far, func(k *event.Known) string { return k.Class.String() }),
 	"destination.rank":                        numberOf(allKinds, condition.NoUnit, far, func(k *event.Known) float64 { return float64(k.Rank) }),
+	"destination.surprise":                    numberOf(allKinds, condition.NoUnit, far, func(k *event.Known) float64 { return population.Surprise(k.Domain) }),
 	"destination.hosts":                       numberOf(allKinds, condition.NoUnit, far, func(k *event.Known) float64 { return float64(hostsOf(k)) }),
 	"network.hosts":                           numberOf(allKinds, condition.NoUnit, far, func(k *event.Known) float64 { return float64(k.Hosts) }),
 	"destination.new":                         truthOf(allKinds, itself, func(e *event.Event) bool { return e.Known != nil && hostsOf(e.Known) <= 1 && first(e.Known) }),

@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -35,7 +36,8 @@ type log struct {
 	header  []byte // of a Zeek log, which each file begins with
 	rand    *rand.Rand
 	file    *os.File
-	pending []byte // the rest of a line that is written in part
+	pending []byte      // the rest of a line that is written in part
+	hold    atomic.Bool // nothing is written for now
 
 	mu      sync.Mutex // held while something is written or rotated
 	rotated [numRotations]int
@@ -258,6 +260,10 @@ func (l *log) play(ctx context.Context, rate, lines, rotations int, ways []rotat
 		case <-tick.C:
 		case <-ctx.Done():
 			return ctx.Err()
+		}
+		if l.hold.Load() {
+			begun = begun.Add(writeEvery)
+			continue
 		}
 		due := int(time.Since(begun).Seconds()*float64(rate)) - l.count()
 		if due <= 0 {

@@ -13,8 +13,9 @@ import (
 )
 
 const (
-	memoryLines  = 40_000 // a day of data
-	memoryRate   = 20_000 // lines a second
+	memoryLines  = 40_000  // a day of data
+	memoryRate   = 20_000  // lines a second, at most: no more than are read
+	memoryLag    = 8 << 20 // bytes that may wait to be read
 	memorySample = 100 * time.Millisecond
 	// steady is how much more memory, and how many more open files, the last week may
 	// take than the one before: the collector's heap breathes by as much.
@@ -89,6 +90,9 @@ func (s *site) weeks(ctx context.Context, l *log, lines, n int, played <-chan er
 		case <-ctx.Done():
 			return weeks, ctx.Err()
 		}
+		if st := s.status(); st != nil {
+			l.hold.Store(lag(st) > memoryLag)
+		}
 		w := &weeks[min(l.count()*n/lines, n-1)]
 		mib := float64(s.resident()) / (1 << 20)
 		w.samples++
@@ -106,7 +110,7 @@ func (s *site) openFiles() int {
 
 // grown prints what each week took, and says whether the last took more than the others.
 func (o *options) grown(weeks []use, lines int, l *log) error {
-	fmt.Fprintf(o.out, "memory, one EVE log of %d weeks at %d lines a second\n  %d lines, %d rotations\n", len(weeks), memoryRate, lines, l.rotations())
+	fmt.Fprintf(o.out, "memory, one EVE log of %d weeks, as fast as it is read\n  %d lines, %d rotations\n", len(weeks), lines, l.rotations())
 	for i, w := range weeks {
 		fmt.Fprintf(o.out, "  week %d: resident %.0f MiB in the mean, %.0f at most; %d open files\n", i+1, w.resident, w.most, w.files)
 	}
