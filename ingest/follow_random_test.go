@@ -1,17 +1,18 @@
 package ingest
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"maps"
 	"math/rand/v2"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/google/go-cmp/cmp"
 )
 
 var seeds = flag.Int("seeds", 10, "how many random schedules TestFollowRandomly tries")
@@ -103,7 +104,7 @@ func TestFollowRandomly(t *testing.T) {
 	for seed := range uint64(*seeds) {
 		for _, in := range []Input{{Path: "conn.log"}, {Path: "conn*.log"}, {Path: "eve.json"}} {
 			t.Run(fmt.Sprintf("%s, seed %d", in.Path, seed), func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) { followRandomly(t, in, seed) })
+				synctest.Test(t, func(t *testing.T) { followRandomly(t, in, seed, newFolder(t), "") })
 			})
 			if t.Failed() {
 				return
@@ -112,11 +113,14 @@ func TestFollowRandomly(t *testing.T) {
 	}
 }
 
-func followRandomly(t *testing.T, in Input, seed uint64) {
+// followRandomly follows what is written in a folder, by way of another folder that shows
+// the same, if there is one.
+func followRandomly(t *testing.T, in Input, seed uint64, d folder, by string) {
 	r := rand.New(rand.NewPCG(seed, 1))
-	w := &writer{folder: newFolder(t), r: r, eve: strings.HasPrefix(in.Path, "eve")}
+	w := &writer{folder: d, r: r, eve: strings.HasPrefix(in.Path, "eve")}
 	w.must(os.Mkdir(w.path("archive"), 0o700))
-	in.Path, in.StartAt, in.Archives = w.path(in.Path), StartAtBeginning, []string{w.path("archive")}
+	seen := folder{t, cmp.Or(by, d.dir)}
+	in.Path, in.StartAt, in.Archives = seen.path(in.Path), StartAtBeginning, []string{seen.path("archive")}
 	fr := start(t, nil, in)
 	w.write()
 	time.Sleep(tick)
@@ -153,8 +157,45 @@ func followRandomly(t *testing.T, in Input, seed uint64) {
 	w.append(w.name(), w.half)
 	time.Sleep(3 * time.Minute)
 	fr.stop()
-	if d := cmp.Diff("", differ(w.wrote, fr.got)); d != "" {
+	if d := differ(w.wrote, fr.got); d != "" {
 		t.Error(d)
+	}
+}
+
+// On a file system of another host there are no notices of changes, no times of birth,
+// and no second way to an open file. One that a program of this host shows is like that,
+// too.
+func TestFollowOverFUSE(t *testing.T) {
+	program, err := exec.LookPath("bindfs")
+	if err != nil {
+		t.Skip("SKIPPED: bindfs is not installed: run `make deps`")
+	}
+	for seed := range uint64(4) {
+		for _, in := range []Input{{Path: "conn.log"}, {Path: "conn*.log"}, {Path: "eve.json"}} {
+			t.Run(fmt.Sprintf("%s, seed %d", in.Path, seed), func(t *testing.T) {
+				d, by := newFolder(t), t.TempDir()
+				// Nothing is cached: the time of the test is not that of the system.
+				out, err := exec.Command(program, "-o", "attr_timeout=0,entry_timeout=0,negative_timeout=0,direct_io", d.dir, by).CombinedOutput()
+				if err != nil {
+					t.Skipf("SKIPPED: nothing can be mounted here: %v\n%s", err, out)
+				}
+				defer func() {
+					if out, err := exec.Command("umount", by).CombinedOutput(); err != nil {
+						t.Errorf("umount: %v\n%s", err, out)
+					}
+				}()
+				d.append("there", "")
+				f, err := os.Open(filepath.Join(by, "there"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if p := descriptorPath(f); p != "" {
+					t.Errorf("%s: taken for a file system of this host", p)
+				}
+				f.Close()
+				synctest.Test(t, func(t *testing.T) { followRandomly(t, in, seed, d, by) })
+			})
+		}
 	}
 }
 

@@ -93,6 +93,7 @@ type generation struct {
 	grown  time.Time
 	was    fate // when it was polled last
 	stat   stat
+	tried  int64   // 1 + the offset behind which something was to be read last; 0: none
 	parcel *parcel // being filled
 	counts counts
 	noTail bool // a tailer could not follow it
@@ -661,6 +662,11 @@ func (g *generation) poll(ctx context.Context) (outcome, error) {
 			return running, err
 		}
 		if g.size.Load() > g.readAt && g.parser != nil || changed && g.parser == nil {
+			// A file system may say that there is more and give nothing.
+			if !changed && g.tried == g.readAt+1 && !g.sleep(ctx, pollEvery) {
+				return stopped, nil
+			}
+			g.tried = g.readAt + 1
 			g.lines.Continue()
 			return running, nil
 		}
