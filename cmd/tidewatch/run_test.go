@@ -117,8 +117,15 @@ func (s *site) start(env ...string) *process {
 // launch starts the sidecar and waits until it says how it is.
 func (s *site) launch(env ...string) *process {
 	s.t.Helper()
-	p := &process{site: s, cmd: command("run", "-c", s.config), exited: make(chan struct{})}
-	p.cmd.Env = append(p.cmd.Env, env...)
+	c := command("run", "-c", s.config)
+	c.Env = append(c.Env, env...)
+	return s.begin(c)
+}
+
+// begin is launch by a command of one's own.
+func (s *site) begin(c *exec.Cmd) *process {
+	s.t.Helper()
+	p := &process{site: s, cmd: c, exited: make(chan struct{})}
 	said, err := os.Create(s.said)
 	if err != nil {
 		s.t.Fatal(err)
