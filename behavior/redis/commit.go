@@ -336,11 +336,11 @@ func (w *writer) entry(b bucket) (entry, error) {
 	if e.expire {
 		l.period = w.period
 	}
-	if len(e.body) == 0 {
+	if len(e.body) == 0 && (!w.wholes || l.deltas == 0) {
 		return e, nil
 	}
 	e.kind = fieldDelta
-	if should, must := l.due(len(e.body)); !must && (!should || w.budget < l.whole+l.since) {
+	if should, must := l.due(len(e.body)); !w.wholes && !must && (!should || w.budget < l.whole+l.since) {
 		l.deltas++
 		l.since += len(e.body)
 		return e, nil
@@ -441,20 +441,22 @@ func (w *writer) outdated(key string, sealed uint64) {
 func (s *Store) clean(ctx context.Context) error {
 	todo := s.garbage
 	s.garbage = nil
-	for part := range slices.Chunk(todo, pipeCommands) {
+	for len(todo) > 0 {
+		part := todo[:min(len(todo), pipeCommands)]
 		p := s.client.Pipeline()
 		for _, g := range part {
 			if len(g.fields) > 0 {
 				p.HDel(ctx, g.key, g.fields...)
 			}
 		}
-		if p.Len() == 0 {
-			continue
+		if p.Len() > 0 {
+			s.count.commands.Add(uint64(p.Len()))
+			if _, err := p.Exec(ctx); err != nil && !wrongType(err) {
+				s.garbage = todo
+				return fmt.Errorf("redis: removing what is out of date: %w", err)
+			}
 		}
-		s.count.commands.Add(uint64(p.Len()))
-		if _, err := p.Exec(ctx); err != nil && !wrongType(err) {
-			return fmt.Errorf("redis: removing what is out of date: %w", err)
-		}
+		todo = todo[len(part):]
 	}
 	return nil
 }

@@ -47,6 +47,9 @@ type Config struct {
 	Share    strict.Duration `toml:"share"`    // how often others are told of an entity, at most
 	Replicas int             `toml:"replicas"` // that must have an epoch before it is committed
 
+	// Curator says that the process does not stand for the sensor but changes what it
+	// knows: a sidecar that runs waits for Release, and begins anew with what it finds.
+	Curator bool `toml:"-"`
 	Log *slog.Logger `toml:"-"` // nil: nothing is logged
 }
 

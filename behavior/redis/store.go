@@ -47,6 +47,7 @@ type Store struct {
 	shelf   shelf
 	garbage []fieldsOf  // to be removed once the epoch is committed
 	suspect atomic.Bool // something was sent whose answer was lost
+	wholes  bool        // each bucket that holds anything old is written anew
 
 	// What Peers and Exchange alone use.
 	seen  map[string]version // of other sensors
@@ -113,6 +114,9 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	s := &Store{
 		cfg: c, prefix: c.Prefix + ":", log: c.Log, id: rand.Text(),
 		ledgers: map[bucket]*ledger{}, seen: map[string]version{}, asker: newAsker(time.Duration(c.Share)), shelf: newShelf(time.Duration(c.Share)),
+	}
+	if c.Curator {
+		s.id = curating + s.id
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
@@ -213,8 +217,21 @@ func (s *Store) Load(ctx context.Context, f func(state.Section, state.Record) er
 	if err != nil {
 		return 0, err
 	}
-	if err := s.loadBucket(bucket{section: state.Positions}, o.fields, o.commit.tips[bucket{section: state.Positions}], f); err != nil {
+	if err := s.load(ctx, &o, f); err != nil {
 		return 0, err
+	}
+	if node, err := s.marked(ctx); err != nil {
+		return 0, err
+	} else if node < s.last {
+		s.log.Error("a node of redis has lost records: those that changed in these epochs are old", "from", node+1, "to", s.last)
+	}
+	return s.last, s.clean(ctx)
+}
+
+// load gives f the records of the last commit.
+func (s *Store) load(ctx context.Context, o *own, f func(state.Section, state.Record) error) error {
+	if err := s.loadBucket(bucket{section: state.Positions}, o.fields, o.commit.tips[bucket{section: state.Positions}], f); err != nil {
+		return err
 	}
 	for part := range batches(eachBucket(), readBuckets) { // positions once more: they are few
 		p := s.client.Pipeline()
@@ -223,23 +240,18 @@ func (s *Store) Load(ctx context.Context, f func(state.Section, state.Record) er
 			cmds[i] = p.HGetAll(ctx, s.ledgerKey(b))
 		}
 		if _, err := p.Exec(ctx); err != nil {
-			return 0, fmt.Errorf("redis: reading %s and others: %w", s.ledgerKey(part[0]), err)
+			return fmt.Errorf("redis: reading %s and others: %w", s.ledgerKey(part[0]), err)
 		}
 		for i, b := range part {
 			if b.section == state.Positions {
 				continue
 			}
 			if err := s.loadBucket(b, cmds[i].Val(), o.commit.tips[b], f); err != nil {
-				return 0, err
+				return err
 			}
 		}
 	}
-	if node, err := s.marked(ctx); err != nil {
-		return 0, err
-	} else if node < s.last {
-		s.log.Error("a node of redis has lost records: those that changed in these epochs are old", "from", node+1, "to", s.last)
-	}
-	return s.last, s.clean(ctx)
+	return nil
 }
 
 // readBuckets is how many buckets are read at once: they may be large.
@@ -265,6 +277,15 @@ func batches[T any](seq iter.Seq[T], n int) iter.Seq[[]T] {
 
 // begin reads where this sensor is, and claims its name.
 func (s *Store) begin(ctx context.Context) (own, error) {
+	o, err := s.look(ctx)
+	if err != nil {
+		return own{}, err
+	}
+	return o, s.claim(ctx)
+}
+
+// look reads where this sensor is. What this process knew beyond that is forgotten.
+func (s *Store) look(ctx context.Context) (own, error) {
 	key := s.sensorKey(s.cfg.Sensor)
 	fields, err := s.client.HGetAll(ctx, key).Result()
 	if err != nil {
@@ -277,7 +298,8 @@ func (s *Store) begin(ctx context.Context) (own, error) {
 	s.adopt(&o)
 	s.ledgers, s.garbage = map[bucket]*ledger{}, nil
 	s.markers, s.recent = o.commit.markers, recent{before: s.last}
-	return o, s.claim(ctx)
+	s.shelf, s.seen = newShelf(time.Duration(s.cfg.Share)), map[string]version{}
+	return o, nil
 }
 
 // adopt takes over what an earlier process has left.

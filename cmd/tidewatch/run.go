@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tidewatch/behavior/redis"
 	"tidewatch/configs"
 	"tidewatch/enrich"
 	"tidewatch/internal/journal"
@@ -276,6 +277,8 @@ func (s *sidecar) live(ctx context.Context, hup <-chan os.Signal, edited <-chan 
 		case errors.Is(context.Cause(gen), errReload) && (err == nil || errors.Is(err, pipeline.ErrGrace)):
 			s.rules = <-s.reloaded
 			s.status.reloaded(true)
+		case s.curated(ctx, err):
+			s.log.Info("what is known was changed by a command: going on with that")
 		case lostEpochs(err):
 			s.log.Error("the store lost checkpoints: going on from what it has", "error", err)
 		case err != nil:
@@ -285,6 +288,22 @@ func (s *sidecar) live(ctx context.Context, hup <-chan os.Signal, edited <-chan 
 			return nil
 		}
 	}
+}
+
+// curated reports whether a generation ended because a command changed what the store
+// holds. It waits until that is done.
+func (s *sidecar) curated(ctx context.Context, err error) bool {
+	c, ok := s.store.(interface {
+		Curated(ctx context.Context) (bool, error)
+	})
+	if !ok || !errors.Is(err, redis.ErrTaken) {
+		return false
+	}
+	done, err := c.Curated(ctx)
+	if err != nil {
+		s.log.Error("the store does not say who has taken it", "error", err)
+	}
+	return done
 }
 
 // hangups reloads at each SIGHUP, and when rules were edited, until ctx ends.

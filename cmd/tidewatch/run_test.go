@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -21,7 +22,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+	goredis "github.com/redis/go-redis/v9"
 
+	"tidewatch/behavior/state"
 	"tidewatch/internal/monitor"
 	"tidewatch/internal/servers"
 )
@@ -344,6 +347,99 @@ func TestStateOnRedis(t *testing.T) {
 	f(0, "is forgotten", "forget", "10.0.0.1")
 	f(1, "10.0.0.1", "show", "10.0.0.1")
 	f(0, "10.0.0.2", "show", "10.0.0.2")
+}
+
+// TestForgetEverywhere forgets a host that two sidecars know, and have told each other of,
+// while both run. Nothing of it is left in Redis, and nothing comes back.
+func TestForgetEverywhere(t *testing.T) {
+	t.Parallel()
+	r := servers.StartRedis(t)
+	var sites []*site
+	var running []*process
+	for _, name := range []string{"one", "two"} {
+		s := newSite(t)
+		b, err := os.ReadFile(s.config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.write(s.config, strings.NewReplacer("name = \"test\"", fmt.Sprintf("name = %q", name),
+			"[store]\n", fmt.Sprintf("[store]\ntype = \"redis\"\nredis.addresses = [%q]\nredis.share = \"1s\"\n", r.Addr)).Replace(string(b)))
+		p := s.start()
+		s.scan(1, 40) // 10.0.0.1 is the host
+		s.scan(2, 40)
+		p.records(80)
+		sites, running = append(sites, s), append(running, p)
+	}
+	e, err := state.ParseEntity("10.0.0.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := func() int { return tracesInRedis(t, r, e, ":e:") }
+	running[0].until("both have told of it", func() bool { return told() >= 2 })
+	status, out, errs := tidewatch(t, "state", "show", "-c", sites[0].config, "10.0.0.1")
+	if status != 0 || !strings.Contains(out, "10.0.0.1") {
+		t.Fatalf("show: %d %s%s", status, out, errs)
+	}
+	status, out, errs = tidewatch(t, "state", "forget", "-c", sites[0].config, "10.0.0.1")
+	if status != 0 || !strings.Contains(out, "10.0.0.1 is forgotten") || !strings.Contains(out, "sensor two: ") {
+		t.Fatalf("forget: %d %s%s", status, out, errs)
+	}
+	for i, p := range running {
+		p.until("it goes on with what is left", func() bool { return strings.Contains(sites[i].says(), "was changed by a command") })
+		sites[i].scan(3, 40)
+		p.records(120)
+	}
+	if n := tracesInRedis(t, r, e, ""); n > 0 {
+		t.Errorf("%d values in Redis still say something of it", n)
+	}
+	if third, _ := state.ParseEntity("10.0.0.3"); tracesInRedis(t, r, third, "") == 0 {
+		t.Error("nothing is known of others either")
+	}
+	for i, p := range running {
+		if status := p.stop(syscall.SIGTERM); status != 0 {
+			t.Errorf("exit status %d\n%s", status, sites[i].says())
+		}
+	}
+	if n := tracesInRedis(t, r, e, ""); n > 0 {
+		t.Errorf("after the end %d values in Redis say something of it", n)
+	}
+}
+
+// tracesInRedis counts the keys and values in which an entity can be seen, of keys that
+// contain a text.
+func tracesInRedis(t *testing.T, r *servers.Redis, e state.Entity, in string) (n int) {
+	t.Helper()
+	c := goredis.NewClient(&goredis.Options{Addr: r.Addr})
+	defer c.Close()
+	see := func(b []byte) {
+		if slices.ContainsFunc(tracesOf(e), func(form []byte) bool { return bytes.Contains(b, form) }) {
+			n++
+		}
+	}
+	it := c.Scan(t.Context(), 0, "*", 1000).Iterator()
+	for it.Next(t.Context()) {
+		if !strings.Contains(it.Val(), in) {
+			continue
+		}
+		see([]byte(it.Val()))
+		if _, text, ok := strings.Cut(strings.Trim(it.Val(), "}"), ":e:{"); ok {
+			if _, key, ok := strings.Cut(text, ":"); ok {
+				b, _ := base64.RawURLEncoding.DecodeString(key)
+				see(b)
+			}
+		}
+		fields, err := c.HGetAll(t.Context(), it.Val()).Result()
+		if err != nil {
+			continue // a set or a string: the names of sensors
+		}
+		for _, v := range fields {
+			see([]byte(v))
+		}
+	}
+	if err := it.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 // Check asks Redis, if it is told to, and says what is not safe.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"slices"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"tidewatch/behavior"
 	"tidewatch/behavior/disk"
 	"tidewatch/behavior/population"
+	"tidewatch/behavior/redis"
 	"tidewatch/behavior/state"
 	"tidewatch/configs"
 	"tidewatch/outputs"
@@ -34,7 +36,9 @@ func stateCommand(t terminal) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "state",
 		Short: "Show, export, accept or forget what is known of a host, a name or a pair",
-		Long: `State commands work on the state directory of a sidecar that is not running.
+		Long: `State commands work on the state directory of a sidecar that is not running, or on a
+Redis whatever runs: sidecars whose baselines a command changes wait for it, and go on
+with what it leaves.
 
 An ENTITY is an address (10.0.0.5), a name (files.example), or a pair in quotes: of
 a host and a service ('10.0.0.5->203.0.113.7:443/tcp'), an address, or a name
@@ -47,16 +51,17 @@ a host and a service ('10.0.0.5->203.0.113.7:443/tcp'), an address, or a name
 	c.PersistentFlags().StringVar(&o.store, "store", "", "state `directory`, instead of the one that the configuration names")
 	c.PersistentFlags().StringArrayVar(&o.rules, "rules", nil, "`folder` of rules (*.toml) beside the shipped ones; may be given again")
 	c.AddCommand(
-		stateSubcommand(t, &o, "show ENTITY", "Show what is known of an entity: what is usual, since when, and why it is not learned", 1, showState),
-		stateSubcommand(t, &o, "export ENTITY", "Write what is known of an entity as JSON", 1, exportState),
-		stateSubcommand(t, &o, "forget ENTITY", "Remove a host or a name, also as the peer of others", 1, forgetState),
-		stateSubcommand(t, &o, "accept ENTITY DETECTOR", "Say that what a detector tells of an entity is normal", 2, acceptState),
+		stateSubcommand(t, &o, "show ENTITY", "Show what is known of an entity: what is usual, since when, and why it is not learned", 1, false, showState),
+		stateSubcommand(t, &o, "export ENTITY", "Write what is known of an entity as JSON", 1, false, exportState),
+		stateSubcommand(t, &o, "forget ENTITY", "Remove a host or a name, also as the peer of others", 1, true, forgetState),
+		stateSubcommand(t, &o, "accept ENTITY DETECTOR", "Say that what a detector tells of an entity is normal", 2, true, acceptState),
 	)
 	return c
 }
 
-// stateSubcommand is a command with so many arguments that runs f on the opened store.
-func stateSubcommand(t terminal, o *stateOptions, use, short string, args int, f func(ctx context.Context, b *book, e state.Entity, args []string) error) *cobra.Command {
+// stateSubcommand is a command with so many arguments that runs f on the opened store, which
+// it may change or not.
+func stateSubcommand(t terminal, o *stateOptions, use, short string, args int, changes bool, f func(ctx context.Context, b *book, e state.Entity, args []string) error) *cobra.Command {
 	return &cobra.Command{
 		Use: use, Short: short,
 		Args: func(c *cobra.Command, given []string) error {
@@ -75,13 +80,14 @@ func stateSubcommand(t terminal, o *stateOptions, use, short string, args int, f
 				return err
 			}
 			defer s.Close()
-			b, err := openBook(c.Context(), s, folders, e)
+			b, err := openBook(c.Context(), s, folders, e, changes)
 			if err != nil {
 				return exit{exitError, err}
 			}
 			out := bufio.NewWriter(t.out)
 			b.out = out
-			if err := f(c.Context(), b, e, given); err != nil {
+			err = f(c.Context(), b, e, given)
+			if err := errors.Join(err, b.release(c.Context())); err != nil {
 				return err
 			}
 			if err := out.Flush(); err != nil {
@@ -100,6 +106,7 @@ func (o *stateOptions) open(ctx context.Context) (s store, folders []string, err
 			return nil, nil, exit{exitError, err}
 		}
 	}
+	cfg.Store.Redis.Curator = true
 	s, err = openStore(ctx, cfg, slog.New(slog.DiscardHandler))
 	if errors.Is(err, disk.ErrInUse) {
 		err = fmt.Errorf("%w\nstop the sidecar that is running on it first, and start it again afterwards", err)
@@ -119,19 +126,46 @@ type book struct {
 	known   *population.Population
 	said    *rules.Suppression
 	removed []state.Record // cases of rules that are gone, in which the entity has a part
+
+	set     *rules.Set
+	changes bool // it is open to be changed
+}
+
+// reader is a store that can be read while a sidecar writes to it.
+type reader interface {
+	Read(ctx context.Context, f func(state.Section, state.Record) error) (epoch uint64, err error)
+}
+
+// releaser is a store whose sidecar waits until a command is done with it.
+type releaser interface {
+	Release(ctx context.Context) error
 }
 
 // openBook loads a store. What it knows of e that no detector takes is noted.
-func openBook(ctx context.Context, s store, folders []string, e state.Entity) (*book, error) {
+func openBook(ctx context.Context, s store, folders []string, e state.Entity, changes bool) (*book, error) {
 	set, err := loadRules(folders)
 	if err != nil {
 		return nil, err
 	}
+	return loadBook(ctx, s, set, e, changes)
+}
+
+// everything returns a shard that takes each record there is, and tells what changes.
+func everything(set *rules.Set) *behavior.Shard {
 	cfg := set.Config()
 	cfg.Off = nil // what was kept by a detector that is off now is state too
-	b := &book{store: s, shard: behavior.NewShard(0, 1, cfg), known: population.New(population.DefaultConfig()), said: rules.NewSuppression(set)}
-	b.shard.Track()
-	b.epoch, err = s.Load(ctx, func(section state.Section, r state.Record) error {
+	s := behavior.NewShard(0, 1, cfg)
+	s.Track()
+	return s
+}
+
+func loadBook(ctx context.Context, s store, set *rules.Set, e state.Entity, changes bool) (b *book, err error) {
+	b = &book{store: s, set: set, changes: changes, shard: everything(set), known: population.New(population.DefaultConfig()), said: rules.NewSuppression(set)}
+	load := s.Load
+	if r, ok := s.(reader); ok && !changes {
+		load = r.Read
+	}
+	b.epoch, err = load(ctx, func(section state.Section, r state.Record) error {
 		r = state.Record{Key: slices.Clone(r.Key), Value: slices.Clone(r.Value)}
 		var err error
 		switch section {
@@ -156,6 +190,18 @@ func openBook(ctx context.Context, s store, folders []string, e state.Entity) (*
 // portraits is what is known of an entity.
 func (b *book) portraits(e state.Entity) []state.Portrait {
 	return b.known.Describe(e, b.shard.Describe(e, nil))
+}
+
+// release lets a sidecar go on that waits.
+func (b *book) release(ctx context.Context) error {
+	r, ok := b.store.(releaser)
+	if !ok || !b.changes {
+		return nil
+	}
+	if err := r.Release(ctx); err != nil {
+		return exit{exitError, err}
+	}
+	return nil
 }
 
 // commit makes what has changed durable.
@@ -249,24 +295,122 @@ type compacter interface {
 	Compact(ctx context.Context) error
 }
 
+// forgotten counts what held an entity.
+type forgotten struct{ entities, entries, said int }
+
+func (f forgotten) any() bool { return f != forgotten{} }
+
+// forget removes an entity, and every byte of it.
+func (b *book) forget(ctx context.Context, e state.Entity) (f forgotten, err error) {
+	f = forgotten{b.shard.Forget(e), b.known.Forget(e), b.said.Forget(e)}
+	f.entities = max(f.entities, len(b.removed))
+	if !f.any() {
+		return f, nil
+	}
+	if err := b.commit(ctx); err != nil {
+		return f, err
+	}
+	if s, ok := b.store.(compacter); ok {
+		if err := s.Compact(ctx); err != nil {
+			return f, exit{exitError, fmt.Errorf("it is forgotten, but bytes of it are still there: %w", err)}
+		}
+	}
+	return f, nil
+}
+
 func forgetState(ctx context.Context, b *book, e state.Entity, _ []string) error {
 	if e.IsPair() {
 		return exit{exitUsage, errors.New("forget takes a host or a name, not a pair")}
 	}
-	entities, known, said := b.shard.Forget(e), b.known.Forget(e), b.said.Forget(e)
-	if entities+known+said+len(b.removed) == 0 {
-		return unknown(e)
-	}
-	if err := b.commit(ctx); err != nil {
+	all, err := b.forget(ctx, e)
+	if err != nil {
 		return err
 	}
-	if s, ok := b.store.(compacter); ok {
-		if err := s.Compact(ctx); err != nil {
-			return exit{exitError, fmt.Errorf("it is forgotten, but files still hold bytes of it: %w", err)}
+	if s, ok := b.store.(*redis.Store); ok {
+		others, err := b.forgetElsewhere(ctx, s, e)
+		if err != nil {
+			return err
 		}
+		all = forgotten{all.entities + others.entities, all.entries + others.entries, all.said + others.said}
 	}
-	fmt.Fprintf(b.out, "%s is forgotten: in %d entities, %d entries of who uses what, and %d memories of what was said\n", outputs.Printable(e.String()), max(entities, len(b.removed)), known, said)
+	if !all.any() {
+		return unknown(e)
+	}
+	fmt.Fprintf(b.out, "%s is forgotten: in %d entities, %d entries of who uses what, and %d memories of what was said\n", outputs.Printable(e.String()), all.entities, all.entries, all.said)
 	return nil
+}
+
+// forgetElsewhere removes an entity from what the other sensors of a Redis know, and from
+// what all have told each other. Sidecars that run wait until that is done.
+func (b *book) forgetElsewhere(ctx context.Context, s *redis.Store, e state.Entity) (all forgotten, err error) {
+	sensors, err := s.Sensors(ctx)
+	if err != nil {
+		return all, exit{exitError, err}
+	}
+	for _, name := range sensors {
+		if name == s.Sensor() {
+			continue
+		}
+		f, done, err := b.forgetAt(ctx, s, name, e)
+		if done != nil {
+			defer done()
+		}
+		if err != nil {
+			return all, fmt.Errorf("sensor %s: %w", outputs.Printable(name), err)
+		}
+		all = forgotten{all.entities + f.entities, all.entries + f.entries, all.said + f.said}
+		fmt.Fprintf(b.out, "sensor %s: %d entities, %d entries of who uses what, %d memories of what was said\n", outputs.Printable(name), f.entities, f.entries, f.said)
+	}
+	n, err := b.untell(ctx, s, e)
+	all.entities += n
+	return all, err
+}
+
+// forgetAt removes an entity from what another sensor knows. Done lets that sensor go on.
+func (b *book) forgetAt(ctx context.Context, s *redis.Store, sensor string, e state.Entity) (f forgotten, done func(), err error) {
+	other, err := s.As(ctx, sensor)
+	if err != nil {
+		return f, nil, exit{exitError, err}
+	}
+	ob, err := loadBook(ctx, other, b.set, e, true)
+	done = func() { _, _ = other.Release(ctx), other.Close() }
+	if err != nil {
+		return f, done, exit{exitError, err}
+	}
+	f, err = ob.forget(ctx, e)
+	return f, done, err
+}
+
+// untell takes back what sensors have told each other of an entity. It returns how many
+// records that were.
+func (b *book) untell(ctx context.Context, s *redis.Store, e state.Entity) (n int, err error) {
+	told := map[string]*behavior.Shard{}
+	dead := map[string][][]byte{} // cases of rules that are gone
+	err = s.Told(ctx, func(sensor string, r state.Record) error {
+		if told[sensor] == nil {
+			told[sensor] = everything(b.set)
+		}
+		if behavior.Mentions(r, e) {
+			dead[sensor] = append(dead[sensor], r.Key)
+		}
+		_ = told[sensor].Restore(r) // of another version: nobody can read it
+		return nil
+	})
+	if err != nil {
+		return 0, exit{exitError, fmt.Errorf("what sensors have told each other was not looked through (the user needs the command scan for that): %w", err)}
+	}
+	for _, sensor := range slices.Sorted(maps.Keys(told)) {
+		told[sensor].Forget(e)
+		keys := dead[sensor]
+		for _, r := range told[sensor].Cut() {
+			keys = append(keys, r.Key)
+		}
+		if err := s.Untell(ctx, sensor, keys); err != nil {
+			return n, exit{exitError, err}
+		}
+		n += len(keys)
+	}
+	return n, nil
 }
 
 func acceptState(ctx context.Context, b *book, e state.Entity, args []string) error {

@@ -37,7 +37,7 @@ func main() {
 	flag.IntVar(&o.rotations, "rotations", 1000, "rotations, at least")
 	flag.DurationVar(&o.last, "for", 5*time.Minute, "how long logs are written, the latency not counted")
 	flag.DurationVar(&o.latency, "latency", time.Minute, "how long latency is measured")
-	flag.IntVar(&o.weeks, "weeks", 6, "weeks of data over which memory is measured; 0: not")
+	flag.IntVar(&o.weeks, "weeks", 12, "weeks of data over which memory is measured; 0: not")
 	flag.StringVar(&o.program, "program", "", "the tidewatch to test; it is built if none is named")
 	flag.StringVar(&o.ways, "ways", strings.Join(rotationNames[:], ","), "ways to rotate, with commas")
 	flag.StringVar(&o.only, "only", "", "a part alone: \"one\" or \"three\" logs, \"latency\" or \"memory\"")

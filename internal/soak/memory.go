@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	memoryLines  = 40_000  // a day of data
+	memoryLines  = 20_000  // a day of data
 	memoryRate   = 20_000  // lines a second, at most: no more than are read
 	memoryLag    = 8 << 20 // bytes that may wait to be read
 	memorySample = 100 * time.Millisecond
