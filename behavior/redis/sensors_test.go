@@ -3,8 +3,10 @@ package redis
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -173,5 +175,59 @@ func TestPrevalence(t *testing.T) {
 	second.run(t, writeLog(t, lines(4, 5, 6, 7)...))
 	if hosts != 7 {
 		t.Errorf("the address is used by %d hosts, want 7", hosts)
+	}
+}
+
+// beaconLines are the check-ins of a host, about five minutes apart, from one and before
+// another.
+func beaconLines(from, before int) (lines []string) {
+	r, at := rand.New(rand.NewPCG(21, 5)), 1_790_000_000.0
+	for i := range before {
+		at += 300 * (0.8 + 0.4*r.Float64())
+		if i >= from {
+			lines = append(lines, fmt.Sprintf("%.6f\tC%d\t10.0.0.5\t%d\t203.0.113.9\t443\ttcp\t0.5\t%d\t900\tSF\tT\tF\n", at, i, 40000+i, 300+r.IntN(20)))
+		}
+	}
+	return lines
+}
+
+// TestRoamingBeacon lets a host move from one sensor to another in the middle of a beacon,
+// of which each sees too little. The second finds it from what both know, under the name
+// that one who sees all of it gives it.
+func TestRoamingBeacon(t *testing.T) {
+	const half, all = 5, 12
+	episodes := func(e *engine) (names []string) {
+		for _, f := range e.found {
+			if f.Detector == "beacon" {
+				names = append(names, f.Episode)
+			}
+		}
+		slices.Sort(names)
+		return slices.Compact(names)
+	}
+	both := &engine{store: &pipeline.Memory{}, interval: time.Hour}
+	both.run(t, writeLog(t, beaconLines(0, all)...))
+	alone := &engine{store: &pipeline.Memory{}, interval: time.Hour}
+	alone.run(t, writeLog(t, beaconLines(half, all)...))
+	c := config(t, servers.SharedRedis(t).Addr)
+	first := &engine{store: opened(t, c), interval: time.Hour}
+	first.run(t, writeLog(t, beaconLines(0, half)...))
+	first.store.(*Store).Close()
+	c.Sensor = "two"
+	store := opened(t, c)
+	load(t, store)
+	open := make(chan struct{})
+	second := &engine{store: store, exchange: store, interval: time.Millisecond, length: 1, shard: func(s *behavior.Shard) pipeline.Shard {
+		return told{s, new(sync.Once), state.KindBeacon, open}
+	}, source: func(s pipeline.Source) pipeline.Source { return &gate{s, 4, open} }}
+	second.run(t, writeLog(t, beaconLines(half, all)...))
+	if len(episodes(both)) == 0 {
+		t.Fatal("nobody finds the beacon where all of it is seen")
+	}
+	if n := len(episodes(first)) + len(episodes(alone)); n != 0 {
+		t.Errorf("found in the first part alone: %v, in the second: %v", episodes(first), episodes(alone))
+	}
+	if d := cmp.Diff(episodes(both), episodes(second)); d != "" {
+		t.Errorf("findings of both parts (-one sensor +two):\n%s", d)
 	}
 }
