@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,7 +17,7 @@ import (
 // TestCluster commits to six real nodes while slots move and a primary is killed. What
 // comes back is exactly what a clean run leaves.
 func TestCluster(t *testing.T) {
-	nodes := servers.StartRedisCluster(t)
+	nodes := servers.StartRedisCluster(t, nil)
 	c := config(t, nodes[0].Addr)
 	c.Cluster, c.Replicas = true, 1
 	c.Timeout = strict.Duration(time.Second)
@@ -64,10 +65,14 @@ func TestCluster(t *testing.T) {
 	killed := primaryOf(t, nodes, s.sensorKey(c.Sensor))
 	killed.Process.Kill()
 	back := make(chan error, 1)
-	go func() { // it comes back empty, once its replica is a primary: as its replica
+	go func() {
+		// It comes back empty, as the replica of what was its replica, once all know that
+		// that one is a primary. If it comes before, Redis 7.0 may stay in the state "fail".
 		err := until("a replica is a primary", func() bool {
-			known, err := other(nodes, killed).Try("cluster", "nodes")
-			return err == nil && strings.Count(known, "master") == 4
+			return !slices.ContainsFunc(nodes, func(n *servers.Redis) bool {
+				known, err := n.Try("cluster", "nodes")
+				return n != killed && (err != nil || strings.Count(known, "master") != 4 || !says(n, "cluster_state:ok", "cluster", "info"))
+			})
 		})
 		back <- errors.Join(err, killed.Process.Start())
 	}()
@@ -86,6 +91,59 @@ func TestCluster(t *testing.T) {
 	equal(t, "after a primary was killed", want, load(t, s))
 	if st := s.Stats(); st.Missing+st.Damaged != 0 {
 		t.Errorf("stats: %+v", st)
+	}
+}
+
+// TestClusterAccidents commits to six real nodes over networks that lose, cut, delay and
+// repeat what is sent to each of them. What comes back is exactly what a clean run leaves.
+func TestClusterAccidents(t *testing.T) {
+	var proxies []*proxy
+	servers.StartRedisCluster(t, func(addr string) string {
+		p := startProxy(t, addr, uint64(len(proxies)))
+		proxies = append(proxies, p)
+		return p.addr
+	})
+	c := config(t, proxies[0].addr)
+	c.Cluster, c.Timeout = true, strict.Duration(300*time.Millisecond)
+	for _, p := range proxies[1:] {
+		c.Addresses = append(c.Addresses, p.addr)
+	}
+	every := func(n int) {
+		for _, p := range proxies {
+			p.set(n, false)
+		}
+	}
+	r := rand.New(rand.NewPCG(6, 6))
+	want := &pipeline.Memory{}
+	for range 4 {
+		every(0)
+		s := opened(t, c)
+		equal(t, fmt.Sprintf("after %d epochs", want.Epoch), want, load(t, s))
+		every(12)
+		for range 10 {
+			cp := makeCheckpoint(r, want.Epoch+1)
+			_ = want.Commit(t.Context(), cp)
+			if err := s.Commit(within(t), cp); err != nil {
+				t.Fatal(err)
+			}
+		}
+		every(0)
+		if st := s.Stats(); st.Lost+st.Missing+st.Damaged+st.Refused != 0 {
+			t.Errorf("stats: %+v", st)
+		}
+		s.Close()
+	}
+	equal(t, "in the end", want, load(t, opened(t, c)))
+	met, accidents := 0, 0
+	for _, p := range proxies {
+		n := p.accidents()
+		if accidents += n; n > 0 {
+			met++
+		}
+	}
+	t.Logf("%d accidents on the way to %d nodes", accidents, met)
+	if met < 3 || accidents < 30 {
+		t.Errorf("%d accidents on the way to %d nodes: too few to say much", accidents, met)
 	}
 }
 
@@ -133,7 +191,7 @@ func primaryOf(t *testing.T, nodes []*servers.Redis, key string) *servers.Redis 
 // TestNodeLost lets one node of a cluster forget the last epochs, as a replica does that
 // had not got them yet. They are written again from memory.
 func TestNodeLost(t *testing.T) {
-	nodes := servers.StartRedisCluster(t)
+	nodes := servers.StartRedisCluster(t, nil)
 	c := config(t, nodes[0].Addr)
 	c.Cluster = true
 	s := opened(t, c)

@@ -148,7 +148,7 @@ func (s *Store) standing(ctx context.Context) (claimed bool, found uint64, err e
 	key := s.sensorKey(s.cfg.Sensor)
 	pipe := s.client.Pipeline()
 	names := pipe.HKeys(ctx, key)
-	committed := pipe.HGet(ctx, key, genField(fieldCommit, s.sealed))
+	committed := pipe.HGet(ctx, key, s.sealed)
 	s.count.commands.Add(2)
 	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, goredis.Nil) {
 		return false, 0, err
@@ -163,10 +163,10 @@ func (s *Store) standing(ctx context.Context) (claimed bool, found uint64, err e
 		}
 		claimed = claimed || v.gen == s.history.now.gen
 	}
-	if c, err := decodeCommit(committed.Val(), key, genField(fieldCommit, s.sealed)); err == nil {
+	if c, err := decodeCommit(committed.Val(), key, s.sealed); err == nil {
 		return claimed, min(c.now.epoch, s.last), nil
 	}
-	if s.sealed == 0 {
+	if s.sealed == "" {
 		return claimed, s.last, nil // nothing was committed yet
 	}
 	// It is gone; an earlier one may be there.
@@ -384,15 +384,14 @@ func (w *writer) seal([]*state.Checkpoint) error {
 	if err != nil {
 		return err
 	}
-	var sealed uint64
+	var sealed string
 	err = w.send(func(p goredis.Pipeliner) {
-		sealed = w.history.now.gen
 		if e.kind != 0 {
 			w.Store.ledgers[b].tip = w.history.now
 		}
 		c := commit{history: w.history, written: time.Now().UnixNano(), markers: w.markers, tips: w.tips()}
-		field := genField(fieldCommit, sealed)
-		args := []any{field, c.encode(key, field)}
+		sealed = epochField(fieldCommit, w.history.now)
+		args := []any{sealed, c.encode(key, sealed)}
 		if e.kind != 0 {
 			field := epochField(e.kind, w.history.now)
 			args = append(args, field, seal(e.body, key, field))
@@ -419,21 +418,20 @@ func (s *Store) tips() map[bucket]version {
 	return tips
 }
 
-// outdated marks fields of a sensor's key for removal: commits that are not the last,
-// and claims that no history names.
-func (w *writer) outdated(key string, sealed uint64) {
-	if w.sealed == sealed {
+// outdated marks fields of a sensor's key for removal: the commit before this one, and
+// claims of generations before its own.
+func (w *writer) outdated(key string, sealed string) {
+	if w.sealed == sealed || w.sealed == "" {
 		return
 	}
-	old := fieldsOf{key: key}
+	old := fieldsOf{key: key, fields: []string{w.sealed}}
+	_, before, _ := parseField(w.sealed)
 	for _, s := range w.history.spans {
-		if s.gen < sealed {
-			old.fields = append(old.fields, genField(fieldCommit, s.gen), genField(fieldOwner, s.gen))
+		if s.gen >= before.gen && s.gen < w.history.now.gen {
+			old.fields = append(old.fields, genField(fieldOwner, s.gen))
 		}
 	}
-	if len(old.fields) > 0 {
-		w.garbage = append(w.garbage, old)
-	}
+	w.garbage = append(w.garbage, old)
 }
 
 // clean removes what is out of date. What it does not get to is removed when its field

@@ -49,8 +49,8 @@ type Config struct {
 
 	// Curator says that the process does not stand for the sensor but changes what it
 	// knows: a sidecar that runs waits for Release, and begins anew with what it finds.
-	Curator bool `toml:"-"`
-	Log *slog.Logger `toml:"-"` // nil: nothing is logged
+	Curator bool         `toml:"-"`
+	Log     *slog.Logger `toml:"-"` // nil: nothing is logged
 }
 
 // DefaultConfig returns the settings of a Redis on the same machine. The sensor has no

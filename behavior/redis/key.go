@@ -14,7 +14,7 @@ import (
 //	<prefix>:e:{<kind>:<key>}                  an entity, a field a sensor and version
 //	<prefix>:s:{<sensor>}                      a sensor: who writes, its epoch, its positions
 //	<prefix>:l:{<sensor>/<section>/<bucket>}   a ledger: what a sensor's epochs changed
-//	<prefix>:m:{<n>}:<sensor>                  a marker on each node of a cluster
+//	<prefix>:m:{<n>}:<sensor>                  a marker on each node of a cluster: the epochs that it has
 //	<prefix>:sensors                           the names of all sensors
 //
 // What is in braces decides the slot. A record's key is bytes that a log may have a
@@ -71,7 +71,8 @@ func parseEntityField(f string) (sensor string, gen uint64, ok bool) {
 // The fields of a sensor's key and of a ledger begin with a letter.
 const (
 	fieldOwner  = 'o' // o<generation>: the process that writes it
-	fieldCommit = 'c' // c<generation>: the last epoch that it committed
+	fieldCommit = 'c' // c<generation>.<epoch>: an epoch that it committed, the last one
+	fieldEpoch  = 'e' // e<generation>.<epoch>: of a marker
 	fieldDelta  = 'd' // d<generation>.<epoch>: what an epoch changed
 	fieldWhole  = 'w' // w<generation>.<epoch>: everything up to it
 )

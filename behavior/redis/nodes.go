@@ -77,7 +77,11 @@ func (w *writer) markNode(m int) error {
 	}
 	// On one connection: WAIT is about what was written on its own.
 	p := node.Pipeline()
-	p.Set(w.ctx, key, strconv.FormatUint(w.epoch, 10), w.cfg.ttl())
+	p.HSet(w.ctx, key, epochField(fieldEpoch, w.history.now), "")
+	if w.last > 0 { // the one before is history.now's, or of a generation that has ended
+		p.HDel(w.ctx, key, epochField(fieldEpoch, version{w.history.now.gen, w.last}))
+	}
+	p.Expire(w.ctx, key, w.cfg.ttl())
 	var have *goredis.Cmd
 	if w.cfg.Replicas > 0 {
 		have = p.Do(w.ctx, "wait", w.cfg.Replicas, (w.cfg.timeout() / 2).Milliseconds())
@@ -125,20 +129,34 @@ func (s *Store) marked(ctx context.Context) (uint64, error) {
 		return epoch, nil
 	}
 	p := s.client.Pipeline()
-	values := make([]*goredis.StringCmd, len(s.markers))
+	values := make([]*goredis.StringSliceCmd, len(s.markers))
 	for i, m := range s.markers {
-		values[i] = p.Get(ctx, s.markerKey(m))
+		values[i] = p.HKeys(ctx, s.markerKey(m))
 	}
 	s.count.commands.Add(uint64(p.Len()))
-	if _, err := p.Exec(ctx); err != nil && !errors.Is(err, goredis.Nil) {
+	if _, err := p.Exec(ctx); err != nil {
 		return 0, err
 	}
-	for _, v := range values {
-		if err := v.Err(); err != nil && !errors.Is(err, goredis.Nil) {
-			return 0, err
+	for i, v := range values {
+		var has version // the newest that counts: a network may have repeated older ones
+		old := fieldsOf{key: s.markerKey(s.markers[i])}
+		for _, f := range v.Val() {
+			kind, v, ok := parseField(f)
+			switch {
+			case !ok || kind != fieldEpoch || v.gen == s.history.now.gen && !s.history.counts(v): // of the epoch on its way
+			case !s.history.counts(v) || !v.after(has):
+				old.fields = append(old.fields, f)
+			default:
+				if has.gen != 0 {
+					old.fields = append(old.fields, epochField(fieldEpoch, has))
+				}
+				has = v
+			}
 		}
-		n, _ := strconv.ParseUint(v.Val(), 10, 64) // missing: 0
-		epoch = min(epoch, n)
+		if len(old.fields) > 0 {
+			s.garbage = append(s.garbage, old)
+		}
+		epoch = min(epoch, has.epoch)
 	}
 	return epoch, nil
 }

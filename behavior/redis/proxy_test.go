@@ -18,6 +18,7 @@ type proxy struct {
 	held         []held // that the client has given up
 	conns        map[net.Conn]bool
 	cut, late    int
+	twice        int
 	down         bool
 
 	seen int // pieces
@@ -59,6 +60,13 @@ func (p *proxy) set(every int, down bool) {
 	if down {
 		p.breakAll()
 	}
+}
+
+// accidents counts them.
+func (p *proxy) accidents() int {
+	p.lock.Lock()
+	defer p.lock.Unlock()
+	return p.cut + p.late + p.twice
 }
 
 func (p *proxy) breakAll() {
@@ -122,7 +130,7 @@ func (p *proxy) pass(client, server net.Conn, piece []byte) bool {
 	}
 	accident := -1
 	if p.every > 0 && p.r.IntN(p.every) == 0 {
-		accident = p.r.IntN(4)
+		accident = p.r.IntN(5)
 	}
 	var late []byte
 	if p.seen++; len(p.held) > 0 && p.held[0].due <= p.seen {
@@ -134,6 +142,9 @@ func (p *proxy) pass(client, server net.Conn, piece []byte) bool {
 	case 3:
 		p.held = append(p.held, held{p.seen + p.r.IntN(60), append([]byte(nil), piece...)})
 		p.late++
+	case 4:
+		p.held = append(p.held, held{p.seen + p.r.IntN(60), append([]byte(nil), piece...)})
+		p.twice++
 	}
 	p.lock.Unlock()
 	if late != nil {
@@ -152,7 +163,7 @@ func (p *proxy) pass(client, server net.Conn, piece []byte) bool {
 		return false
 	case 3: // done long after the client gave up
 		return false
-	}
+	} // 4: done now, and once more later
 	_, err := server.Write(piece)
 	return err == nil
 }

@@ -40,7 +40,7 @@ type Store struct {
 
 	history history // which of our versions count
 	last    uint64  // the last epoch that was committed
-	sealed  uint64  // the generation whose commit is the last; 0: none
+	sealed  string  // the field of the last commit; "": there is none
 	markers []int   // that the last commit has set
 	ledgers map[bucket]*ledger
 	recent  recent
@@ -175,6 +175,7 @@ type own struct {
 	fields map[string]string
 	commit commit
 	field  string   // of the commit; "" if there is none
+	old    []string // fields of other commits
 	claims []uint64 // generations, in order
 	owner  map[uint64]string
 }
@@ -191,13 +192,19 @@ func readOwn(key string, fields map[string]string) (own, error) {
 			o.owner[v.gen] = b
 		case ok && kind == fieldCommit:
 			c, err := decodeCommit(b, key, f)
-			if err == nil && c.now.gen != v.gen {
+			if err == nil && c.now != v {
 				err = errDamaged
 			}
-			if err != nil {
+			switch {
+			case err != nil:
 				failed = errors.Join(failed, fmt.Errorf("%s %s: %w", key, f, err))
-			} else if o.field == "" || c.now.after(o.commit.now) {
+			case o.field == "" || c.now.after(o.commit.now):
+				if o.field != "" {
+					o.old = append(o.old, o.field)
+				}
 				o.commit, o.field = c, f
+			default:
+				o.old = append(o.old, f)
 			}
 		}
 	}
@@ -296,7 +303,7 @@ func (s *Store) look(ctx context.Context) (own, error) {
 		return own{}, fmt.Errorf("redis: %w", err)
 	}
 	s.adopt(&o)
-	s.ledgers, s.garbage = map[bucket]*ledger{}, nil
+	s.ledgers, s.garbage = map[bucket]*ledger{}, []fieldsOf{{key, o.old}} // a network may have repeated them
 	s.markers, s.recent = o.commit.markers, recent{before: s.last}
 	s.shelf, s.seen = newShelf(time.Duration(s.cfg.Share)), map[string]version{}
 	return o, nil
@@ -304,10 +311,10 @@ func (s *Store) look(ctx context.Context) (own, error) {
 
 // adopt takes over what an earlier process has left.
 func (s *Store) adopt(o *own) {
-	s.history, s.last, s.sealed = history{}, 0, 0
+	s.history, s.last, s.sealed = history{}, 0, ""
 	if o.field != "" {
 		s.history = history{now: o.commit.now, spans: slices.Clone(o.commit.spans)}
-		s.last, s.sealed = o.commit.now.epoch, o.commit.now.gen
+		s.last, s.sealed = o.commit.now.epoch, o.field
 	}
 	for _, gen := range o.claims {
 		if gen > s.history.now.gen {

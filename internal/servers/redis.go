@@ -186,19 +186,23 @@ func redisCLI(args ...string) (string, error) {
 }
 
 // StartRedisCluster starts six nodes of t's own: three primaries, each with a replica.
-func StartRedisCluster(t testing.TB, settings ...string) []*Redis {
+// Unless announce is nil, it returns the address under which clients are told to find a
+// node that listens on addr.
+func StartRedisCluster(t testing.TB, announce func(addr string) string) []*Redis {
 	t.Helper()
 	var nodes []*Redis
 	var addrs []string
 	for range 6 {
-		bus, err := freeAddr()
-		if err != nil {
-			t.Fatal(err)
-		}
+		addr, bus := freeAddrOf(t), freeAddrOf(t)
 		_, port, _ := net.SplitHostPort(bus)
-		n := StartRedis(t, append([]string{
-			"cluster-enabled yes", "cluster-config-file nodes.conf", "cluster-node-timeout 2000", "cluster-port " + port, "cluster-replica-validity-factor 0",
-		}, settings...)...)
+		settings := []string{"cluster-enabled yes", "cluster-config-file nodes.conf", "cluster-node-timeout 2000", "cluster-port " + port, "cluster-replica-validity-factor 0"}
+		if announce != nil {
+			host, announced, _ := net.SplitHostPort(announce(addr))
+			settings = append(settings, "cluster-announce-ip "+host, "cluster-announce-port "+announced, "cluster-announce-bus-port "+port)
+		}
+		n, err := startRedis(addr, false, settings)
+		n = checkedRedis(t, n, err)
+		t.Cleanup(n.close)
 		nodes, addrs = append(nodes, n), append(addrs, n.Addr)
 	}
 	args := append([]string{"--cluster", "create"}, addrs...)
@@ -265,6 +269,15 @@ func StartSentinel(t testing.TB, primary *Redis) *Redis {
 	}
 	t.Cleanup(s.Process.Stop)
 	return s
+}
+
+func freeAddrOf(t testing.TB) string {
+	t.Helper()
+	addr, err := freeAddr()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return addr
 }
 
 // freeAddr returns an address of the loopback interface that nobody listens on.
