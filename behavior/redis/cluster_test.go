@@ -20,6 +20,12 @@ func TestCluster(t *testing.T) {
 	nodes := servers.StartRedisCluster(t, nil)
 	c := config(t, nodes[0].Addr)
 	c.Cluster, c.Replicas = true, 1
+	// The sensor's key lies on the third node, which is killed later. One that has taken
+	// over slots must not be: when it comes back, what was its replica may forget that it
+	// has them, and then the cluster is down for minutes (seen with Redis 7.0.15).
+	for i := 0; slotOf(c.Sensor) < 10923; i++ {
+		c.Sensor = fmt.Sprint("sensor-", i)
+	}
 	c.Timeout = strict.Duration(time.Second)
 	for _, n := range nodes[1:] {
 		c.Addresses = append(c.Addresses, n.Addr)
@@ -67,7 +73,7 @@ func TestCluster(t *testing.T) {
 	back := make(chan error, 1)
 	go func() {
 		// It comes back empty, as the replica of what was its replica, once all know that
-		// that one is a primary. If it comes before, Redis 7.0 may stay in the state "fail".
+		// that one is a primary.
 		err := until("a replica is a primary", func() bool {
 			return !slices.ContainsFunc(nodes, func(n *servers.Redis) bool {
 				known, err := n.Try("cluster", "nodes")

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -114,4 +115,77 @@ func TestStoreAway(t *testing.T) {
 	if w.position(0) != int64(len(logs[0])) || w.Epoch != n {
 		t.Errorf("position %d of %d, epoch %d of %d", w.position(0), len(logs[0]), w.Epoch, n)
 	}
+}
+
+// hourly is a store that cannot be reached for an hour.
+type hourly struct {
+	*world
+	began   time.Time
+	records []int // of each commit
+}
+
+func (s *hourly) Commit(ctx context.Context, c *state.Checkpoint) error {
+	if len(s.records) == 0 {
+		<-time.After(time.Until(s.began.Add(time.Hour)))
+	}
+	n := 0
+	for _, rs := range c.Changed {
+		n += len(rs)
+	}
+	s.records = append(s.records, n)
+	return s.Memory.Commit(ctx, c)
+}
+
+// steady is a source that gives a record a second.
+type steady struct{ pipeline.Source }
+
+func (s steady) Fill(ctx context.Context, q *event.Sequence) error {
+	<-time.After(time.Second)
+	return s.Source.Fill(ctx, q)
+}
+
+// TestStoreAwayForAnHour: detection goes on, what waits for the store is no more than what
+// is kept anyway, the age of the last checkpoint can be seen, and in the end the store
+// holds everything.
+func TestStoreAwayForAnHour(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		logs, seen := makeLogs(rand.New(rand.NewPCG(3, 3)), 1, 5000)
+		w := newWorld()
+		p := w.pipeline(logs, 1, time.Second)
+		s := &hourly{world: w, began: time.Now()}
+		p.Store, p.Length = s, 1
+		p.Sources[0] = steady{p.Sources[0]}
+		cuts, n := make(chan struct{}, 1), uint64(0)
+		p.Shards[0] = restless{p.Shards[0].(*tally), cuts, &n} // an entity comes and goes with each cut
+		done := make(chan error, 1)
+		go func() { done <- p.Run(t.Context()) }()
+		<-time.After(59 * time.Minute)
+		synctest.Wait()
+		if st := p.Stats(); st.Epochs != 0 || !st.Committed.IsZero() || st.Findings == 0 || st.Undelivered != 0 {
+			t.Errorf("after 59 minutes without the store: %+v", st)
+		}
+		if n < 300 {
+			t.Errorf("%d epochs were cut meanwhile", n)
+		}
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		// The second commit has what an hour changed: each entity once, and of those that
+		// have come and gone at most that they are gone.
+		if most := len(seen) + int(n) + 100; len(s.records) < 2 || s.records[1] > most {
+			t.Errorf("commits of %v records; an hour's shall be at most %d", s.records[:min(len(s.records), 3)], most)
+		}
+		counted := map[netip.Addr]uint64{}
+		for k, v := range w.Sections[state.Entities] {
+			if a, ok := netip.AddrFromSlice([]byte(k)); ok {
+				counted[a] = binary.LittleEndian.Uint64(v)
+			}
+		}
+		if d := cmp.Diff(seen, counted, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); d != "" {
+			t.Errorf("records counted (-want +got):\n%s", d)
+		}
+		if w.position(0) != int64(len(logs[0])) {
+			t.Errorf("position %d of %d", w.position(0), len(logs[0]))
+		}
+	})
 }
