@@ -35,6 +35,7 @@ deps:
 	@command -v mvn >/dev/null && command -v javac >/dev/null || { echo "installing Java and Maven"; apt-get update -q && apt-get install -qy --no-install-recommends maven openjdk-17-jdk-headless; }
 	@command -v redis-server >/dev/null && command -v redis-sentinel >/dev/null || { echo "installing Redis"; apt-get update -q && apt-get install -qy --no-install-recommends redis-server redis-sentinel; }
 	@command -v bindfs >/dev/null || { echo "installing bindfs"; apt-get update -q && apt-get install -qy --no-install-recommends bindfs; }
+	@python3 -m pip --version >/dev/null 2>&1 || { echo "installing pip"; apt-get update -q && apt-get install -qy --no-install-recommends python3-pip; }
 	$(GO) run ./internal/servers/install
 
 # What must hold before a change lands.

@@ -20,7 +20,12 @@ public class OpenSearchNode {
             }
         }));
         try {
-            runner.build(OpenSearchRunner.newConfigs().basePath(args[0]).numOfNode(1));
+            var configs = OpenSearchRunner.newConfigs().basePath(args[0]).numOfNode(1);
+            var modules = System.getProperty("modules"); // all, if it is not set
+            if (modules != null) {
+                configs.moduleTypes(modules);
+            }
+            runner.build(configs);
         } catch (Throwable t) {
             t.printStackTrace();
             System.exit(1);

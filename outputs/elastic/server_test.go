@@ -124,6 +124,11 @@ var realServers = []struct {
 		func(t testing.TB) *servers.Search { return servers.StartOpenSearch(t) },
 		func(t testing.TB) *servers.Search { return servers.StartOpenSearch(t, noRoom...) },
 	},
+	{
+		OpenSearch + "3",
+		func(t testing.TB) *servers.Search { return servers.StartOpenSearch3(t) },
+		func(t testing.TB) *servers.Search { return servers.StartOpenSearch3(t, noRoom...) },
+	},
 }
 
 // noRoom makes a server refuse whole requests above 64 kB, and single documents while
