@@ -18,7 +18,12 @@ type Known struct {
 	Addr Use // of the far end's address
 	// OfName and OfDomain are zero without a name.
 	OfName, OfDomain Use
-	Client           Use // of the fingerprint of a record's TLS client; zero if it has none
+	// OthersSent is the most payload, in bytes, that one other local host has sent to the
+	// destination (Domain, or the address without one) on a day before this one, of those
+	// that are remembered; 0: nothing is known. Of connections that send 1 kB or more.
+	OthersSent uint64
+
+	Client Use // of the fingerprint of a record's TLS client; zero if it has none
 
 	Hosts uint32 // local hosts that were active in the time of Use
 	Names uint32 // names that are remembered of far ends: few where nobody logs them

@@ -457,6 +457,41 @@ func TestCollection(t *testing.T) {
 	}
 }
 
+// Where another host has sent as much before, one more that does is less suspicious; where
+// others sent a trifle, it is not.
+func TestOthersPast(t *testing.T) {
+	score := func(others uint64) (score, weight float64) {
+		t.Helper()
+		l := new(log)
+		l.browse(me, 0, 10)
+		l.add(30_000, 30, me, thief, 443, "tcp", 60_000_000, 40_000)
+		evs := l.events(t, "json")
+		for _, ev := range evs {
+			if ev.Resp.Addr.String() == thief {
+				byHand[ev].OthersSent = others
+			}
+		}
+		obs := observe(evs, 1)
+		if len(obs) == 0 {
+			return 0, -2
+		}
+		o := &obs[len(obs)-1]
+		explained(t, o)
+		for _, e := range o.Evidence {
+			if e.Feature == "exfiltration.others_past" {
+				weight = e.Weight
+			}
+		}
+		return o.Score, weight
+	}
+	alone, none := score(0)
+	usual, against := score(60_000_000)
+	more, inFavour := score(200_000)
+	if none != 0 || against >= 0 || inFavour <= 0 || usual >= alone || more <= alone {
+		t.Errorf("score %.3f; %.3f (%v) where another sent as much, %.3f (%v) where another sent little", alone, usual, against, more, inFavour)
+	}
+}
+
 // What a server gives away is judged by what it always gave: a server of large files
 // is left alone, one of small answers that gives 80 MB is not, and neither is a port
 // that never answered before.

@@ -15,7 +15,7 @@ import (
 // featureNames are what evidence calls the terms.
 var featureNames = [numFeatures]string{
 	"prior", "bytes", "ratio", "payload_size", "destination_age", "first_seen", "prevalence", "popularity", "nameless", "service",
-	"mail", "parallel", "host_past", "habit", "destination_past", "drift", "service_past", "destinations", "quality", "no_past", "service_tail", "collection",
+	"mail", "parallel", "host_past", "habit", "destination_past", "drift", "service_past", "destinations", "quality", "no_past", "service_tail", "collection", "others_past",
 }
 
 // Terms returns the names of all terms but the prior, as Config.Without takes them.
@@ -260,6 +260,8 @@ func (e *episode) sayPast(t term) (unit, text string) {
 		return "sigmas", "what the destination gets a day has grown for days (CUSUM; 5 is much)"
 	case collection:
 		return "bytes", fmt.Sprintf("the host read %s from own hosts within a day or two, where %s a day are usual", phrase.Bytes(t.observed), phrase.Bytes(t.expected))
+	case othersPast:
+		return "bytes", fmt.Sprintf("the destination got %s; another host has sent it up to %s a day before", phrase.Bytes(t.observed), phrase.Bytes(t.expected))
 	case serviceTail:
 		return "bytes", fmt.Sprintf("the service answered with %s; one of its answers to outside in 10,000 is larger than %s", phrase.Bytes(t.observed), phrase.Bytes(t.expected))
 	case servicePast:

@@ -41,6 +41,7 @@ const (
 	noPast
 	serviceTail
 	collection
+	othersPast
 	numFeatures
 )
 
@@ -109,6 +110,7 @@ func (d *Detector) judge(v *verdict, h *host, a *account, t *transfer) {
 	d.judgeHost(v, b, a, t)
 	d.judgeCollection(v, b, a, t)
 	d.judgePast(v, b, a)
+	judgeOthers(v, a, t)
 	if a.kind == fromOutside {
 		d.judgeService(v, b, t)
 	}
@@ -338,6 +340,17 @@ func (d *Detector) judgePast(v *verdict, b *hosts.Host, a *account) {
 	if a.drift.Over() {
 		v.add(drifting, a.drift.Sum(), 0, 1.5)
 	}
+}
+
+// judgeOthers takes what other hosts have sent to the destination before: where they send
+// as much, one more that does is no news.
+func judgeOthers(v *verdict, a *account, t *transfer) {
+	others := float64(t.ev.Far().OthersSent)
+	if others == 0 || a.kind != byName && a.kind != byAddress {
+		return
+	}
+	x := float64(a.day.out)
+	v.add(othersPast, x, others, clamp(0.75*math.Log(x/others)-1, -2, 0.5))
 }
 
 // judgeService takes what the local service that an outside client asked usually

@@ -95,6 +95,7 @@ func (p *Population) Forget(e state.Entity) (n int) {
 	for _, u := range p.uses() {
 		n += u.forgetHost(id)
 	}
+	n += p.forgetIntake(id) + dropKey(&p.intake, keyed(keyed(hash)^saltIntake), nil)
 	// By which name the host knows the addresses that others know too.
 	for _, u := range [...]*uses{p.outbound, p.inbound} {
 		for _, key := range u.keys() {
@@ -115,7 +116,7 @@ func (p *Population) forgetName(e *state.Entity) (n int) {
 			gone[key] = true
 			n += p.called.drop(keyed(key ^ saltName))
 			if d := x.text[x.domain:]; e.Named(d) {
-				n += p.called.drop(keyed(Hash(d) ^ saltDomain))
+				n += p.called.drop(keyed(Hash(d)^saltDomain)) + dropKey(&p.intake, domainUse(Hash(d)), nil)
 			}
 			n += dropKey(&p.names, key, nil)
 		}

@@ -30,6 +30,7 @@ const (
 	saltDomain   = 0x27d4eb2f165667c5
 	saltSuricata = 0x85ebca77c2b2ae63
 	saltClient   = 0x2545f4914f6cdd1d
+	saltIntake   = 0x9fb21c651e98df25
 )
 
 // nameUse and domainUse are the keys in called of a name and of a domain.

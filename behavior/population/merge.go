@@ -35,6 +35,10 @@ func Merge(a, b state.Record) (state.Record, error) {
 		}
 		n.last, n.held = max(n.last, o.last), n.held || o.held
 		writeName(&w, &n)
+	case partIntake:
+		e, o := readIntake(x), readIntake(y)
+		e.merge(&o)
+		writeIntake(&w, &e)
 	default:
 		u, o := readUsed(x), readUsed(y)
 		u.merge(&o)
@@ -58,7 +62,7 @@ func parseKey(key []byte) (part byte, entry uint64, err error) {
 	case partSessions, partAddresses, partNames:
 		kind = state.KindName
 	}
-	if key[0] != kind || part > partClients || entry == 0 {
+	if key[0] != kind || part > partIntake || entry == 0 {
 		return 0, 0, state.ErrRecord
 	}
 	return part, entry, nil
@@ -235,6 +239,10 @@ func (p *Population) record(part byte, key uint64) []byte {
 		if n, _ := p.names.find(key); n != nil {
 			writeName(&w, n)
 		}
+	case partIntake:
+		if e, _ := p.intake.find(key); e != nil {
+			writeIntake(&w, e)
+		}
 	default:
 		u := p.uses()[part-partCalled]
 		if e, _ := u.wide.find(key); e != nil {
@@ -265,6 +273,8 @@ func (p *Population) touch(part byte, key uint64) {
 		touchKey(p.links(part), key)
 	case partNames:
 		touchKey(&p.names, key)
+	case partIntake:
+		touchKey(&p.intake, key)
 	default:
 		u := p.uses()[part-partCalled]
 		touchKey(&u.wide, key)
@@ -294,6 +304,11 @@ func (p *Population) put(part byte, key uint64, value []byte) error {
 		n := readName(r, key)
 		if r.End(); r.Err == nil {
 			p.names.restore(key, n)
+		}
+	case partIntake:
+		e := readIntake(r)
+		if r.End(); r.Err == nil {
+			p.intake.restore(key, e)
 		}
 	default:
 		return p.uses()[part-partCalled].readUse(r, key)

@@ -30,6 +30,8 @@ type Config struct {
 	LightInbound, WideInbound, CrowdsInbound int
 	// The same for TLS clients, by their fingerprints.
 	LightClients, WideClients, CrowdsClients int
+
+	Intakes int // destinations to which much was sent
 }
 
 // DefaultConfig returns bounds under which a Population takes 80 MB at most. A day of
@@ -40,6 +42,7 @@ func DefaultConfig() Config {
 		Light: 1 << 18, Wide: 1 << 16, Crowds: 1 << 13,
 		LightInbound: 1 << 16, WideInbound: 1 << 13, CrowdsInbound: 1 << 9,
 		LightClients: 1 << 14, WideClients: 1 << 12, CrowdsClients: 1 << 9,
+		Intakes: 1 << 14,
 	}
 }
 
@@ -53,6 +56,7 @@ type Population struct {
 	outbound  *uses // addresses, but for those that
 	inbound   *uses // came from outside and that nobody inside called
 	clients   *uses // of TLS, by their fingerprints
+	intake    table[intake]
 
 	sights  [ahead]sight
 	answers []answer // of them
@@ -70,6 +74,7 @@ func New(c Config) *Population {
 		outbound:  newUses(c.Light, c.Wide, c.Crowds),
 		inbound:   newUses(c.LightInbound, c.WideInbound, c.CrowdsInbound),
 		clients:   newUses(c.LightClients, c.WideClients, c.CrowdsClients),
+		intake:    newTable(c.Intakes, intakeWorth),
 	}
 }
 
@@ -110,6 +115,7 @@ func (p *Population) observe(v *sight, k *event.Known) {
 	case k.Class == event.ClassNone:
 		k.Class = classOfAddr(v.ev.Resp.Addr)
 	}
+	p.send(v, k)
 }
 
 // populate notes which local hosts are active: those that open a connection, and

@@ -21,6 +21,7 @@ const (
 	partOutbound
 	partInbound
 	partClients
+	partIntake
 )
 
 func recordKey(kind, part byte, key uint64) []byte {
@@ -49,7 +50,7 @@ func (p *Population) Cut() []state.Record {
 	for i, u := range p.uses() {
 		rs = u.cut(rs, partCalled+byte(i))
 	}
-	return rs
+	return cutTable(rs, state.KindDestination, partIntake, &p.intake, writeIntake)
 }
 
 // uses lists the uses in the order of their parts.
