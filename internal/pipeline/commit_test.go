@@ -164,11 +164,11 @@ func TestStoreAwayForAnHour(t *testing.T) {
 		if st := p.Stats(); st.Epochs != 0 || !st.Committed.IsZero() || st.Findings == 0 || st.Undelivered != 0 {
 			t.Errorf("after 59 minutes without the store: %+v", st)
 		}
-		if n < 300 {
-			t.Errorf("%d epochs were cut meanwhile", n)
-		}
 		if err := <-done; err != nil {
 			t.Fatal(err)
+		}
+		if n < 300 {
+			t.Errorf("%d epochs were cut meanwhile", n)
 		}
 		// The second commit has what an hour changed: each entity once, and of those that
 		// have come and gone at most that they are gone.
