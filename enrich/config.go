@@ -11,17 +11,18 @@ type Config struct {
 	Assets     []string `toml:"assets"`     // inventories
 	Indicators []string `toml:"indicators"` // threat intelligence: files and folders
 	Services   []string `toml:"services"`   // networks of providers
+	Geo        []string `toml:"geo"`        // databases of countries, cities and autonomous systems
 	Allowed    []string `toml:"allowed"`    // what never matches: files and folders
 }
 
 // DefaultConfig names no files.
 func DefaultConfig() Config {
-	return Config{Assets: []string{}, Indicators: []string{}, Allowed: []string{}, Services: []string{}}
+	return Config{Assets: []string{}, Indicators: []string{}, Allowed: []string{}, Services: []string{}, Geo: []string{}}
 }
 
 // Check reports paths that depend on where the sidecar was started.
 func (c *Config) Check(bad func(key, what, allowed string)) {
-	for key, paths := range map[string][]string{"assets": c.Assets, "indicators": c.Indicators, "allowed": c.Allowed, "services": c.Services} {
+	for key, paths := range map[string][]string{"assets": c.Assets, "indicators": c.Indicators, "allowed": c.Allowed, "services": c.Services, "geo": c.Geo} {
 		for _, p := range paths {
 			if !filepath.IsAbs(p) {
 				bad(key, fmt.Sprintf("%s names %q", key, p), "absolute paths")
@@ -32,5 +33,5 @@ func (c *Config) Check(bad func(key, what, allowed string)) {
 
 // paths returns all files and folders.
 func (c *Config) paths() []string {
-	return slices.Concat(c.Assets, c.Indicators, c.Allowed, c.Services)
+	return slices.Concat(c.Assets, c.Indicators, c.Allowed, c.Services, c.Geo)
 }

@@ -20,6 +20,7 @@ type snapshot struct {
 	assets   *Inventory
 	intel    *Indicators // nil: none
 	services *Services
+	geo      *GeoDatabases
 }
 
 // Context answers from files what the sensor could not know, and from what DHCP said.
@@ -58,6 +59,9 @@ func read(cfg *Config) (*snapshot, error) {
 		}
 	}
 	if s.services, err = readServices(cfg.Services); err != nil {
+		problems = append(problems, err)
+	}
+	if s.geo, err = readGeo(cfg.Geo); err != nil {
 		problems = append(problems, err)
 	}
 	return s, joinProblems(problems)
@@ -105,7 +109,7 @@ func (c *Context) about(s *snapshot, a netip.Addr, at int64) *event.About {
 		return nil
 	}
 	var about event.About
-	about.Asset, about.Service = s.assets.Lookup(a), s.services.Lookup(a)
+	about.Asset, about.Service, about.Geo = s.assets.Lookup(a), s.services.Lookup(a), s.geo.Lookup(a)
 	if l, ok := c.leases.at(a, at); ok {
 		about.Name = l.name
 		if about.Asset == nil {

@@ -82,6 +82,7 @@ type About struct {
 	// Name is what the host calls itself: by DHCP, within its lease; "" if unknown.
 	Name    string
 	Service *Service // nil if nobody has said
+	Geo     *Geo     // nil if no database has it
 }
 
 // HostName returns what people call the end: by the inventory, or by itself.

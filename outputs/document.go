@@ -215,7 +215,20 @@ func (w *object) endpoint(name string, e *event.Endpoint) {
 	if e.Packets > 0 {
 		w.whole("packets", e.Packets)
 	}
+	if e.About != nil && e.About.Geo != nil {
+		w.geo(e.About.Geo)
+	}
 	w.close()
+}
+
+func (w *object) geo(g *event.Geo) {
+	w.open("geo").text("continent_code", g.Continent).text("country_iso_code", g.Country).text("country_name", g.CountryName)
+	w.text("region_name", g.Region).text("city_name", g.City).close()
+	w.open("as")
+	if g.ASN != 0 {
+		w.whole("number", uint64(g.ASN))
+	}
+	w.open("organization").text("name", g.Organization).close().close()
 }
 
 func (w *object) network(f *event.Finding) {
@@ -300,7 +313,7 @@ func (w *object) own(f *event.Finding, parts *ruleParts) {
 
 // about writes what the inventory and providers say of an end, which has no place in ECS.
 func (w *object) about(name string, e *event.Endpoint) {
-	if e.About == nil {
+	if e.About == nil || e.About.Asset == nil && e.About.Service == nil {
 		return
 	}
 	w.open(name)

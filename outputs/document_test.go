@@ -29,7 +29,8 @@ func finding() event.Finding {
 			Source: event.Endpoint{Addr: netip.MustParseAddr("10.20.1.23"), Port: 40000, HasPort: true, Domain: "pc23.office.example", Bytes: 100, Packets: 2,
 				About: &event.About{Asset: &event.Asset{Name: "pc23", Owner: "sales", Role: event.RoleWorkstation, Criticality: event.CriticalityLow}}},
 			Destination: event.Endpoint{Addr: netip.MustParseAddr("2001:db8::1"), Port: 445, HasPort: true, Domain: "files.office.example", Bytes: 50, Packets: 1,
-				About: &event.About{Asset: &event.Asset{Name: "files1", Owner: "storage", Role: event.RoleServer, Criticality: event.CriticalityHigh}, Service: &event.Service{Provider: "Amazon Web Services", Name: "EC2", Region: "eu-west-1"}}},
+				About: &event.About{Asset: &event.Asset{Name: "files1", Owner: "storage", Role: event.RoleServer, Criticality: event.CriticalityHigh}, Service: &event.Service{Provider: "Amazon Web Services", Name: "EC2", Region: "eu-west-1"},
+					Geo: &event.Geo{Continent: "EU", Country: "IE", CountryName: "Ireland", Region: "Leinster", City: "Dublin", ASN: 64501, Organization: "Example Hosting"}}},
 			Proto: event.ProtoTCP, Application: "smb", Direction: "internal", CommunityID: "1:LQU9qZlK+B5F3KDmev6m5PMibrg=", VLAN: 7, Query: "a.example",
 			Sensors: []string{"zeek"}, Score: 0.993, Risk: 81, Reason: "10.20.1.23 tried port 445/tcp of 90 hosts",
 			Evidence: []event.Evidence{{Feature: "scan.targets", Observed: 90, Expected: 1, Unit: "hosts", Weight: 4.5, Text: "90 hosts were tried"}},
@@ -112,7 +113,7 @@ func TestDocumentIsECS(t *testing.T) {
 		"source.ip", "source.port", "destination.ip", "destination.domain", "network.transport", "network.direction", "network.community_id",
 		"dns.question.name", "related.ip", "related.hosts", "tags",
 		"tidewatch.subject.type", "tidewatch.subject.value", "tidewatch.score", "tidewatch.evidence", "tidewatch.baseline.since", "tidewatch.sample",
-		"threat.enrichments.matched.atomic", "threat.enrichments.indicator.marking.tlp", "tidewatch.destination.service.name", "host.name", "tidewatch.source.asset.role", "tidewatch.destination.asset.criticality",
+		"threat.enrichments.matched.atomic", "threat.enrichments.indicator.marking.tlp", "destination.geo.country_iso_code", "destination.geo.city_name", "destination.as.number", "destination.as.organization.name", "tidewatch.destination.service.name", "host.name", "tidewatch.source.asset.role", "tidewatch.destination.asset.criticality",
 		"tidewatch.scan.kind", "tidewatch.scan.targets", "tidewatch.episode.id",
 	} {
 		if !seen[want] {

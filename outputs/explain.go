@@ -329,10 +329,27 @@ func side(e *event.Endpoint, many string) string {
 	if e.About != nil && e.About.Service != nil {
 		parts = append(parts, strings.TrimRight("network of "+e.About.Service.Provider+" "+e.About.Service.Name, " "))
 	}
+	if e.About != nil && e.About.Geo != nil {
+		parts = append(parts, place(e.About.Geo)...)
+	}
 	if e.Bytes > 0 {
 		parts = append(parts, "sent "+size(e.Bytes))
 	}
 	return strings.Join(parts, ", ")
+}
+
+// place writes where an address is used, and whose network it is in.
+func place(g *event.Geo) (parts []string) {
+	if where := cmp.Or(g.City, g.Region); where != "" {
+		parts = append(parts, where)
+	}
+	if c := cmp.Or(g.CountryName, g.Country); c != "" {
+		parts = append(parts, c)
+	}
+	if g.ASN != 0 {
+		parts = append(parts, strings.TrimRight(fmt.Sprintf("AS%d %s", g.ASN, g.Organization), " "))
+	}
+	return parts
 }
 
 // when writes the span of the evidence, and whether the case goes on.

@@ -219,24 +219,30 @@ func detectorNames() []string { return slices.Sorted(maps.Keys(detectors)) }
 
 // common are the fields that each detector's rules have.
 var common = map[string]field{
-	"source.ip":                     {kind: address, get: func(o *event.Observation) any { return addressOf(&o.Source) }},
-	"source.port":                   {kind: number, get: func(o *event.Observation) any { return float64(o.Source.Port) }},
-	"source.domain":                 {kind: text, get: func(o *event.Observation) any { return o.Source.Domain }},
-	"source.local":                  {kind: truth, get: func(o *event.Observation) any { return o.Source.Scope == event.ScopeLocal }},
-	"destination.ip":                {kind: address, get: func(o *event.Observation) any { return addressOf(&o.Destination) }},
-	"destination.port":              {kind: number, get: func(o *event.Observation) any { return float64(o.Destination.Port) }},
-	"destination.domain":            {kind: text, get: func(o *event.Observation) any { return o.Destination.Domain }},
-	"destination.local":             {kind: truth, get: func(o *event.Observation) any { return o.Destination.Scope == event.ScopeLocal }},
-	"source.asset.name":             {kind: text, get: func(o *event.Observation) any { return assetOf(&o.Source).Name }},
-	"source.asset.owner":            {kind: text, get: func(o *event.Observation) any { return assetOf(&o.Source).Owner }},
-	"source.asset.role":             {kind: text, values: event.RoleNames[:], get: func(o *event.Observation) any { return assetOf(&o.Source).Role.String() }},
-	"source.asset.criticality":      {kind: text, values: event.CriticalityNames[:], get: func(o *event.Observation) any { return assetOf(&o.Source).Criticality.String() }},
-	"destination.asset.name":        {kind: text, get: func(o *event.Observation) any { return assetOf(&o.Destination).Name }},
-	"destination.asset.owner":       {kind: text, get: func(o *event.Observation) any { return assetOf(&o.Destination).Owner }},
-	"destination.asset.role":        {kind: text, values: event.RoleNames[:], get: func(o *event.Observation) any { return assetOf(&o.Destination).Role.String() }},
-	"destination.asset.criticality": {kind: text, values: event.CriticalityNames[:], get: func(o *event.Observation) any { return assetOf(&o.Destination).Criticality.String() }},
-	"destination.service.provider":  {kind: text, get: func(o *event.Observation) any { return serviceOf(&o.Destination).Provider }},
-	"destination.service.name":      {kind: text, get: func(o *event.Observation) any { return serviceOf(&o.Destination).Name }},
+	"source.ip":                        {kind: address, get: func(o *event.Observation) any { return addressOf(&o.Source) }},
+	"source.port":                      {kind: number, get: func(o *event.Observation) any { return float64(o.Source.Port) }},
+	"source.domain":                    {kind: text, get: func(o *event.Observation) any { return o.Source.Domain }},
+	"source.local":                     {kind: truth, get: func(o *event.Observation) any { return o.Source.Scope == event.ScopeLocal }},
+	"destination.ip":                   {kind: address, get: func(o *event.Observation) any { return addressOf(&o.Destination) }},
+	"destination.port":                 {kind: number, get: func(o *event.Observation) any { return float64(o.Destination.Port) }},
+	"destination.domain":               {kind: text, get: func(o *event.Observation) any { return o.Destination.Domain }},
+	"destination.local":                {kind: truth, get: func(o *event.Observation) any { return o.Destination.Scope == event.ScopeLocal }},
+	"source.asset.name":                {kind: text, get: func(o *event.Observation) any { return assetOf(&o.Source).Name }},
+	"source.asset.owner":               {kind: text, get: func(o *event.Observation) any { return assetOf(&o.Source).Owner }},
+	"source.asset.role":                {kind: text, values: event.RoleNames[:], get: func(o *event.Observation) any { return assetOf(&o.Source).Role.String() }},
+	"source.asset.criticality":         {kind: text, values: event.CriticalityNames[:], get: func(o *event.Observation) any { return assetOf(&o.Source).Criticality.String() }},
+	"destination.asset.name":           {kind: text, get: func(o *event.Observation) any { return assetOf(&o.Destination).Name }},
+	"destination.asset.owner":          {kind: text, get: func(o *event.Observation) any { return assetOf(&o.Destination).Owner }},
+	"destination.asset.role":           {kind: text, values: event.RoleNames[:], get: func(o *event.Observation) any { return assetOf(&o.Destination).Role.String() }},
+	"destination.asset.criticality":    {kind: text, values: event.CriticalityNames[:], get: func(o *event.Observation) any { return assetOf(&o.Destination).Criticality.String() }},
+	"destination.service.provider":     {kind: text, get: func(o *event.Observation) any { return serviceOf(&o.Destination).Provider }},
+	"destination.service.name":         {kind: text, get: func(o *event.Observation) any { return serviceOf(&o.Destination).Name }},
+	"source.geo.country_iso_code":      {kind: text, get: func(o *event.Observation) any { return geoOf(&o.Source).Country }},
+	"source.as.number":                 {kind: number, get: func(o *event.Observation) any { return float64(geoOf(&o.Source).ASN) }},
+	"source.as.organization.name":      {kind: text, get: func(o *event.Observation) any { return geoOf(&o.Source).Organization }},
+	"destination.geo.country_iso_code": {kind: text, get: func(o *event.Observation) any { return geoOf(&o.Destination).Country }},
+	"destination.as.number":            {kind: number, get: func(o *event.Observation) any { return float64(geoOf(&o.Destination).ASN) }},
+	"destination.as.organization.name": {kind: text, get: func(o *event.Observation) any { return geoOf(&o.Destination).Organization }},
 	"network.direction": {kind: text, values: []string{"inbound", "outbound", "internal", "external"},
 		get: func(o *event.Observation) any { return o.Direction }},
 	"network.transport": {kind: text, get: func(o *event.Observation) any { return o.Proto.String() }},
@@ -250,7 +256,16 @@ var common = map[string]field{
 var (
 	noAsset   event.Asset
 	noService event.Service
+	noGeo     event.Geo
 )
+
+// geoOf returns where an end is.
+func geoOf(e *event.Endpoint) *event.Geo {
+	if e.About == nil || e.About.Geo == nil {
+		return &noGeo
+	}
+	return e.About.Geo
+}
 
 // serviceOf returns whose network an end is in.
 func serviceOf(e *event.Endpoint) *event.Service {

@@ -70,6 +70,7 @@ counts once.`,
 	f.StringArrayVar(&o.enrich.Indicators, "indicators", nil, "threat intelligence, a `file or folder` of lists, CSV, STIX or MISP; may be given again")
 	f.StringArrayVar(&o.enrich.Allowed, "allowed", nil, "`file or folder` of what is in --indicators and does not count")
 	f.StringArrayVar(&o.enrich.Services, "services", nil, "`file` of networks that a provider publishes; may be given again")
+	f.StringArrayVar(&o.enrich.Geo, "geo", nil, "`file` of a database of countries, cities or autonomous systems (.mmdb); may be given again")
 	f.StringVar(&o.since, "since", "", "leave out records before this `time`: 2026-11-20, 2026-11-20T08:00, or with seconds and zone")
 	f.StringVar(&o.until, "until", "", "leave out records from this `time` on")
 	f.StringVar(&o.failOn, "fail-on", "", "exit with status 3 if a finding is at least this `severity`: low, medium, high or critical")

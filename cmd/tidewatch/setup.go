@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -17,10 +18,47 @@ import (
 func setupCommand(t terminal) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "setup",
-		Short: "Prepare the servers that findings are sent to and shown by",
+		Short: "Prepare the servers that findings are sent to and shown by, and what enriches them",
 	}
-	c.AddCommand(setupElasticsearchCommand(t), setupKibanaCommand(t))
+	c.AddCommand(setupElasticsearchCommand(t), setupKibanaCommand(t), setupGeoCommand(t))
 	return c
+}
+
+// geoText says where databases come from.
+const geoText = `Findings say in which country and network an address is if [enrich] geo (or
+analyze --geo) names databases in MaxMind's format:
+
+  MaxMind GeoLite2     countries, cities, autonomous systems; free with an account
+                       and a licence key, kept up to date by MaxMind's geoipupdate
+  DB-IP Lite           countries, cities, autonomous systems; CC BY 4.0, monthly
+  ip-location-db       countries from the registries' own records; CC0, as packages
+                       of the npm registry:
+
+    npm pack @ip-location-db/geo-whois-asn-country-mmdb
+    tar -xzf ip-location-db-geo-whois-asn-country-mmdb-*.tgz
+    install -m 0644 package/*.mmdb /etc/tidewatch/geo/
+
+Then, in /etc/tidewatch/tidewatch.toml:
+
+  [enrich]
+  geo = ["/etc/tidewatch/geo/geo-whois-asn-country.mmdb"]
+
+Of several databases each fills in what those before it do not know. A file that is
+replaced is read again within seconds; one that cannot be read changes nothing.
+`
+
+func setupGeoCommand(t terminal) *cobra.Command {
+	return &cobra.Command{
+		Use:   "geo",
+		Short: "Say where databases of countries and networks come from",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			if _, err := io.WriteString(t.out, geoText); err != nil {
+				return exit{exitError, err}
+			}
+			return nil
+		},
+	}
 }
 
 // setupFlags are the flags of setup elasticsearch, as they are written.
