@@ -18,9 +18,10 @@ type Known struct {
 	Addr Use // of the far end's address
 	// OfName and OfDomain are zero without a name.
 	OfName, OfDomain Use
-	// OthersSent is the most payload, in bytes, that one other local host has sent to the
-	// destination (Domain, or the address without one) on a day before this one, of those
-	// that are remembered; 0: nothing is known. Of connections that send 1 kB or more.
+	// OthersSent is how much payload, in bytes, each of two other local hosts has sent to
+	// the destination (Domain, or the address without one) on a day before this one, at
+	// least, as far as that is remembered; 0: nothing is known. Of connections that send
+	// 1 kB or more.
 	OthersSent uint64
 
 	Client Use // of the fingerprint of a record's TLS client; zero if it has none

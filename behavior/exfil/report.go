@@ -261,7 +261,7 @@ func (e *episode) sayPast(t term) (unit, text string) {
 	case collection:
 		return "bytes", fmt.Sprintf("the host read %s from own hosts within a day or two, where %s a day are usual", phrase.Bytes(t.observed), phrase.Bytes(t.expected))
 	case othersPast:
-		return "bytes", fmt.Sprintf("the destination got %s; another host has sent it up to %s a day before", phrase.Bytes(t.observed), phrase.Bytes(t.expected))
+		return "bytes", fmt.Sprintf("the destination got %s; two other hosts have sent it %s or more on a day before", phrase.Bytes(t.observed), phrase.Bytes(t.expected))
 	case serviceTail:
 		return "bytes", fmt.Sprintf("the service answered with %s; one of its answers to outside in 10,000 is larger than %s", phrase.Bytes(t.observed), phrase.Bytes(t.expected))
 	case servicePast:

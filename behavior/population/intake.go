@@ -79,14 +79,23 @@ func (p *Population) send(v *sight, k *event.Known) {
 	p.intake.touch(r)
 }
 
-// others is the most that another host has sent on a day before today.
-func (e *intake) others(host uint32, today uint16) (most uint64) {
+// others is what each of two other hosts has sent on a day before today, at least: the
+// most that can be said of two. One may be the same thief's.
+func (e *intake) others(host uint32, today uint16) uint64 {
+	var first, second sent
 	for i := range e.sums {
-		if s := &e.sums[i]; s.host != host && s.day < today && within(s.day, today) {
-			most = max(most, s.bytes)
+		s := &e.sums[i]
+		switch {
+		case s.bytes == 0 || s.host == host || s.day >= today || !within(s.day, today):
+		case s.host == first.host:
+			first.bytes = max(first.bytes, s.bytes)
+		case s.bytes > first.bytes:
+			first, second = *s, first
+		case s.bytes > second.bytes:
+			second = *s
 		}
 	}
-	return most
+	return second.bytes
 }
 
 // add adds to the sum of a host and a day. A new one takes the place of one that is too

@@ -36,12 +36,16 @@ func TestOthersSent(t *testing.T) {
 	}
 	prepare(p, sends(t, 0, "10.0.0.6", to, 2*mb))
 	f("the same day", p, 0, "10.0.0.7", to, 0)
-	f("the next day", p, 1, "10.0.0.7", to, 7*mb)
-	f("the next day, who sent most", p, 1, "10.0.0.5", to, 2*mb)
+	f("the next day, two others", p, 1, "10.0.0.7", to, 2*mb)
+	f("the next day, one other", p, 1, "10.0.0.5", to, 0)
+	prepare(p, sends(t, 1, "10.0.0.5", to, 9*mb)) // the same host on another day
+	prepare(p, sends(t, 1, "10.0.0.9", to, 6*mb))
+	f("two days later", p, 2, "10.0.0.7", to, 6*mb)
+	f("two days later, who sent most", p, 2, "10.0.0.5", to, 2*mb)
 	f("another place", p, 1, "10.0.0.7", "198.51.100.10", 0)
-	f("a month later", p, 31, "10.0.0.7", to, 0)
+	f("a month later", p, 32, "10.0.0.7", to, 0)
 	prepare(p, sends(t, 2, "10.0.0.8", to, 60_000)) // too little to count
-	f("what is too little", p, 3, "10.0.0.5", to, 2*mb)
+	f("what is too little", p, 3, "10.0.0.7", to, 6*mb)
 
 	stored := map[string][]byte{}
 	keep(stored, p.Cut())
@@ -56,17 +60,17 @@ func TestOthersSent(t *testing.T) {
 			}
 		}
 	}
-	f("after a restart", again, 1, "10.0.0.7", to, 7*mb)
-	f("from another sensor", told, 1, "10.0.0.7", to, 7*mb)
+	f("after a restart", again, 2, "10.0.0.7", to, 6*mb)
+	f("from another sensor", told, 2, "10.0.0.7", to, 6*mb)
 
 	if e, err := state.ParseEntity("10.0.0.5"); err != nil || p.Forget(e) == 0 {
 		t.Fatalf("nothing to forget: %v", err)
 	}
-	f("the host is forgotten", p, 1, "10.0.0.7", to, 2*mb)
+	f("the host is forgotten", p, 2, "10.0.0.7", to, 2*mb)
 	if e, err := state.ParseEntity(to); err != nil || p.Forget(e) == 0 {
 		t.Fatalf("nothing to forget: %v", err)
 	}
-	f("the place is forgotten", p, 1, "10.0.0.7", to, 0)
+	f("the place is forgotten", p, 2, "10.0.0.7", to, 0)
 }
 
 // What two sensors know of what was sent merges in any order, and again and again.
