@@ -65,7 +65,7 @@ func TestGrown(t *testing.T) {
 			t.Errorf("%v: %v", weeks, err)
 		}
 	}
-	f(false, use{resident: 50, files: 20}, use{resident: 100, files: 22}, use{resident: 104, files: 23})
+	f(false, use{resident: 50, files: 20}, use{resident: 100, files: 22}, use{resident: 104, files: 27})
 	f(true, use{resident: 50, files: 20}, use{resident: 100, files: 22}, use{resident: 106, files: 22})
-	f(true, use{resident: 100, files: 20}, use{resident: 100, files: 22}, use{resident: 100, files: 25})
+	f(true, use{resident: 100, files: 20}, use{resident: 100, files: 22}, use{resident: 100, files: 28})
 }
