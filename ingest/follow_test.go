@@ -199,6 +199,44 @@ func TestFollowStartsAt(t *testing.T) {
 	f(StartAtBeginning, "a", "b", "c", "d")
 }
 
+// A log that came and went while nobody looked is packed up in the moment in which it is
+// found: it is looked for once more.
+func TestFollowPackedMeanwhile(t *testing.T) {
+	defer func() { listed = nil }()
+	synctest.Test(t, func(t *testing.T) {
+		d := newFolder(t)
+		in := Input{Path: d.path("conn.log"), StartAt: StartAtBeginning}
+		open := func(hour int) string { return fmt.Sprintf("%s#open\t2026-11-24-%d-00-00\n", connHeader, hour) }
+		d.append("conn.log", open(12)+conns(0, "a", "b"))
+		fr := start(t, nil, in)
+		time.Sleep(tick)
+		fr.want("a", "b")
+		before := fr.stop()
+		d.rename("conn.log", "conn.2026-11-24-12-00-00.log")
+		d.append("conn.log", open(13)+conns(10, "c"))
+		d.rename("conn.log", "conn.2026-11-24-13-00-00.log")
+		d.append("conn.log", open(14)+conns(20, "d"))
+		looks := 0
+		listed = func() {
+			if looks++; looks > 1 {
+				return
+			}
+			name := d.path("conn.2026-11-24-13-00-00.log")
+			data, err := os.ReadFile(name)
+			d.must(err)
+			d.must(os.Remove(name))
+			d.must(os.WriteFile(name+".gz", gz(t, string(data)), 0o600))
+		}
+		fr = start(t, before, in)
+		time.Sleep(5 * tick)
+		fr.want("c", "d")
+		if looks < 2 {
+			t.Errorf("%d looks", looks)
+		}
+		fr.stop()
+	})
+}
+
 func TestFollowRotations(t *testing.T) {
 	f := func(name string, rotate func(d folder), want ...string) {
 		t.Helper()

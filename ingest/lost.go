@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -176,13 +178,23 @@ func unpackedHead(file *os.File) (head []byte, packed bool, err error) {
 // rotated twice while nobody looked. They are those of its rotated names that begin
 // later than the last one that is known; if that has no record, those that were
 // written since.
+//
+// One that is gone when it is opened was moved or packed up in this moment: it is looked
+// for again, from where this look began, whatever is rotated meanwhile.
 func (in *fileInput) bridge(t *trail) {
-	before := in.newest(t)
+	before := t.since
+	if t.since = nil; before == nil {
+		before = in.newest(t)
+	}
 	if before == nil {
 		return
 	}
 	var between []candidate
-	for _, c := range in.candidates(t.path) {
+	candidates := in.candidates(t.path)
+	if listed != nil {
+		listed()
+	}
+	for _, c := range candidates {
 		slack := int64(3600)
 		if before.First == 0 {
 			slack = 1
@@ -191,11 +203,14 @@ func (in *fileInput) bridge(t *trail) {
 			break
 		}
 		if in.open[c.key] != nil || in.claims(c.path) || in.isKnown(t, c.path) {
+			t.again(c, before)
 			continue
 		}
 		if first, ok := in.peeker.beginning(c.path); ok && first >= before.First {
 			c.first = first
 			between = append(between, c)
+		} else if !ok {
+			t.again(c, before)
 		}
 	}
 	slices.SortStableFunc(between, func(a, b candidate) int { return cmp.Compare(a.first, b.first) })
@@ -203,7 +218,21 @@ func (in *fileInput) bridge(t *trail) {
 		if g := in.missed(t, c); g != nil {
 			in.follow.log.Info("found a log that came and went unseen", "path", printable(t.path), "in", printable(c.path))
 			in.adopt(g)
+		} else {
+			t.again(c, before)
 		}
+	}
+}
+
+// listed, unless nil, is called by bridge between listing files and opening them: tests
+// move them then.
+var listed func()
+
+// again makes the next look begin where this one did, if a candidate is gone.
+func (t *trail) again(c candidate, before *filePosition) {
+	if _, err := os.Stat(c.path); errors.Is(err, fs.ErrNotExist) {
+		since := *before
+		t.gap, t.since = true, &since
 	}
 }
 

@@ -87,6 +87,7 @@ type trail struct {
 	old   []*generation // read to their end once, watched for late writes
 	alive time.Time     // when there was such a file
 	gap   bool          // there may be files between the last two that nobody has seen
+	since *filePosition // of those after this one, if a look is to be repeated
 
 	strange atomic.Bool
 	refused atomic.Uint64
