@@ -68,8 +68,17 @@ func (s *Store) Commit(ctx context.Context, c *state.Checkpoint) error {
 	for _, p := range pending {
 		s.shelf.put(p)
 	}
-	s.share(ctx, time.Now(), false)
+	if s.stands(ctx) {
+		s.share(ctx, time.Now(), false)
+	}
 	return nil
+}
+
+// stands reports whether the sensor's name is still ours. What is told of entities after
+// another has taken it may be what that one has just taken back.
+func (s *Store) stands(ctx context.Context) bool {
+	claimed, _, err := s.standing(ctx)
+	return err == nil && claimed
 }
 
 // period numbers quarters of the TTL: a key that was written in one needs no new TTL

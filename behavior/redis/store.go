@@ -166,7 +166,9 @@ func (c *Config) where() string {
 func (s *Store) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.timeout())
 	defer cancel()
-	s.share(ctx, time.Now(), true)
+	if s.history.now.gen != 0 && s.stands(ctx) {
+		s.share(ctx, time.Now(), true)
+	}
 	return s.client.Close()
 }
 

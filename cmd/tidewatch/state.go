@@ -304,12 +304,12 @@ func (f forgotten) any() bool { return f != forgotten{} }
 func (b *book) forget(ctx context.Context, e state.Entity) (f forgotten, err error) {
 	f = forgotten{b.shard.Forget(e), b.known.Forget(e), b.said.Forget(e)}
 	f.entities = max(f.entities, len(b.removed))
-	if !f.any() {
-		return f, nil
+	if f.any() {
+		if err := b.commit(ctx); err != nil {
+			return f, err
+		}
 	}
-	if err := b.commit(ctx); err != nil {
-		return f, err
-	}
+	// Also where nothing is known: it may be forgotten, and its bytes still be there.
 	if s, ok := b.store.(compacter); ok {
 		if err := s.Compact(ctx); err != nil {
 			return f, exit{exitError, fmt.Errorf("it is forgotten, but bytes of it are still there: %w", err)}
