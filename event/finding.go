@@ -131,6 +131,8 @@ type Sample struct {
 	OrigBytes  uint64
 	RespBytes  uint64
 	State      string // how it ended, in the sensor's words
+	// Session is what other records said of the connection; nil if that is nothing.
+	Session *Session
 }
 
 // Feature is one number, text, truth or list of a detector. Exactly one of the

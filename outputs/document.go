@@ -74,9 +74,12 @@ func (e *Encoder) Finding(dst []byte, f *event.Finding, ingested int64) []byte {
 	if name := f.OwnEnd().About.HostName(); name != "" {
 		w.open("host").text("name", name).close()
 	}
+	e.ips, e.hosts, e.hashes = e.ips[:0], e.hosts[:0], e.hashes[:0]
+	session := f.Session()
+	e.session(session)
 	e.related(f)
 	w.raw(parts.rest)
-	w.own(f, parts)
+	w.own(f, session, parts)
 	w.close()
 	return w.b
 }
@@ -246,7 +249,6 @@ func (w *object) network(f *event.Finding) {
 // related writes everything that the document names once more, each once, for
 // those who search.
 func (e *Encoder) related(f *event.Finding) {
-	e.ips, e.hosts = e.ips[:0], e.hosts[:0]
 	e.ip(f.Source.Addr)
 	e.ip(f.Destination.Addr)
 	for _, a := range f.Related {
@@ -260,11 +262,11 @@ func (e *Encoder) related(f *event.Finding) {
 	for _, h := range f.Hosts {
 		e.host(h)
 	}
-	e.w.open("related").addrs("ip", e.ips).texts("hosts", e.hosts).close()
+	e.w.open("related").addrs("ip", e.ips).texts("hosts", e.hosts).texts("hash", e.hashes).close()
 }
 
 // own writes the fields of tidewatch's own namespace.
-func (w *object) own(f *event.Finding, parts *ruleParts) {
+func (w *object) own(f *event.Finding, session *event.Session, parts *ruleParts) {
 	w.open("tidewatch")
 	w.open("subject").text("type", f.Subject.Type).text("value", f.Subject.Value).close()
 	w.open("episode").text("id", f.Episode).whole("revision", uint64(max(f.Revision, 0))).bool("open", f.Open).close()
@@ -291,6 +293,7 @@ func (w *object) own(f *event.Finding, parts *ruleParts) {
 		w.sample(&f.Sample[i])
 	}
 	w.end()
+	w.session(session)
 	w.open(member(f.Detector))
 	for i := range f.Features {
 		t := &f.Features[i]
@@ -331,7 +334,16 @@ func (w *object) sample(s *event.Sample) {
 	w.addrPort("source", s.Orig)
 	w.addrPort("destination", s.Resp)
 	w.whole("source_bytes", s.OrigBytes).whole("destination_bytes", s.RespBytes)
-	w.text("state", s.State).close()
+	w.text("state", s.State)
+	if t := s.Session; t != nil {
+		if t.TLS != nil {
+			w.text("server_name", strings.TrimSuffix(t.TLS.ServerName, ".")).text("ja4", t.TLS.JA4)
+		}
+		if t.HTTP != nil {
+			w.text("user_agent", t.HTTP.UserAgent)
+		}
+	}
+	w.close()
 }
 
 func (w *object) addrPort(name string, a netip.AddrPort) {

@@ -57,6 +57,7 @@ func explain(b *strings.Builder, n int, f *event.Finding, o *TableOptions) {
 	x.items("Answered", feature(f, answeredTargets).List)
 	x.items("Numbers", numbers(f))
 	x.samples(f)
+	x.list("In them", sessionLines(f.Session(), o))
 	x.list("ATT&CK", techniques(f.Rule.Attack))
 	x.text("What to do", f.Investigate)
 	x.list("Harmless if", f.Rule.FalsePositives)

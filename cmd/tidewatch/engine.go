@@ -9,6 +9,7 @@ import (
 	"tidewatch/behavior/population"
 	"tidewatch/behavior/state"
 	"tidewatch/enrich"
+	"tidewatch/enrich/sessions"
 	"tidewatch/event"
 	"tidewatch/internal/pipeline"
 	"tidewatch/rules"
@@ -23,7 +24,12 @@ type engine struct {
 	joiner      *pipeline.Joiner
 	population  *population.Population // nil: no detector that runs asks for it
 	suppression *rules.Suppression
+	sessions    *sessions.Memory // nil: as population
 }
+
+// sessionBytes is how much is remembered of connections for the findings about them: some
+// 150,000 handshakes, requests and files.
+const sessionBytes = 32 << 20
 
 // shard tells others how much it keeps, once an epoch.
 type shard struct {
@@ -48,6 +54,8 @@ func newEngine(set *rules.Set, known *enrich.Context) *engine {
 	cfg := set.Config()
 	if cfg.NeedsPopulation() {
 		e.population = population.New(population.DefaultConfig())
+		// Scans are attempts: there is no more to say of their connections.
+		e.sessions = sessions.New(sessionBytes)
 	}
 	// One processor is for reading and for what comes before the shards.
 	n := min(max(runtime.GOMAXPROCS(0)-1, 1), 8)
@@ -62,6 +70,9 @@ func newEngine(set *rules.Set, known *enrich.Context) *engine {
 // pipeline returns a pipeline of the stages, without source, sink and store.
 func (e *engine) pipeline() *pipeline.Pipeline {
 	p := &pipeline.Pipeline{Rules: judge{e.context, e.rules}, Suppression: e.suppression, Joiner: e.joiner}
+	if e.sessions != nil {
+		p.Sessions = e.sessions
+	}
 	if e.population != nil {
 		p.Population = e.population
 	}

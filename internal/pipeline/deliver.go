@@ -22,12 +22,28 @@ type deliver struct {
 	next    uint64           // item that is to be completed next
 	open    map[uint64]*part // items that some shards have done
 	pending []event.Finding  // admitted, not yet written
+	waits   []wait           // pending findings of which more is to be expected
+	clock   int64
 	busy    working
 }
+
+// wait is a pending finding that waits for records of its connections, which are read
+// from other logs: until the data's clock is there, and not over a checkpoint.
+type wait struct {
+	pending int
+	parts   event.SessionParts
+	until   int64
+}
+
+// joinPatience is how long, by the data's clock in nanoseconds, a finding waits for what
+// its sensor recognised in its latest connection and has not written yet.
+const joinPatience = 5e9
 
 // part is an item that is not complete.
 type part struct {
 	shards int
+	seq    *event.Sequence
+	clock  int64
 	found  []event.Finding
 	epoch  *epoch
 	swap   *swap
@@ -56,7 +72,10 @@ func (d *deliver) run(ctx context.Context) error {
 		p.found = append(p.found, r.found...)
 		p.cut = append(p.cut, r.cut...)
 		p.met = append(p.met, r.met...)
-		p.epoch, p.swap = r.epoch, r.swap
+		p.epoch, p.swap, p.clock = r.epoch, r.swap, r.clock
+		if r.seq != nil {
+			p.seq = r.seq
+		}
 		for p := d.open[d.next]; p != nil && d.whole(p); p = d.open[d.next] {
 			delete(d.open, d.next)
 			d.next++
@@ -64,7 +83,7 @@ func (d *deliver) run(ctx context.Context) error {
 				return err
 			}
 		}
-		if len(d.pending) >= writeSize || len(d.results) == 0 {
+		if (len(d.pending) >= writeSize || len(d.results) == 0) && len(d.waits) == 0 || len(d.pending) >= 4*writeSize {
 			if err := d.write(ctx); err != nil {
 				return err
 			}
@@ -94,7 +113,15 @@ func (d *deliver) whole(p *part) bool {
 
 // complete takes an item that each shard has done; all earlier ones are taken.
 func (d *deliver) complete(ctx context.Context, p *part) error {
+	if p.seq != nil {
+		d.Sessions.Learn(p.seq)
+	}
+	d.clock = max(d.clock, p.clock)
+	d.attend()
 	d.admit(p)
+	if p.seq != nil {
+		p.seq.Release()
+	}
 	if p.swap != nil { // each shard judges by the new rules from here on
 		p.swap.then()
 		close(p.swap.done)
@@ -138,9 +165,33 @@ func (d *deliver) admit(p *part) {
 			suppressed++
 		}
 	}
+	if d.Sessions != nil {
+		d.attach(p, before)
+	}
 	d.counters.findings.Add(uint64(len(d.pending) - before))
 	d.counters.suppressed.Add(uint64(suppressed))
 	d.counters.undelivered.Store(int64(len(d.pending)))
+}
+
+// attach lets the findings from the given one on say what is known of their connections.
+func (d *deliver) attach(p *part, from int) {
+	for i := from; i < len(d.pending); i++ {
+		f := &d.pending[i]
+		var awaited event.SessionParts
+		if p.seq != nil {
+			awaited = f.Awaits(p.seq)
+		}
+		if lacking := d.Sessions.Attach(f, awaited); lacking != 0 {
+			d.waits = append(d.waits, wait{i, lacking, max(d.clock, f.Time, f.End) + joinPatience})
+		}
+	}
+}
+
+// attend looks whether what findings wait for has come.
+func (d *deliver) attend() {
+	d.waits = slices.DeleteFunc(d.waits, func(w wait) bool {
+		return d.Sessions.Attach(&d.pending[w.pending], w.parts) == 0 || d.clock > w.until
+	})
 }
 
 func (d *deliver) write(ctx context.Context) error {
@@ -150,7 +201,7 @@ func (d *deliver) write(ctx context.Context) error {
 	if err := d.Sink.Write(ctx, d.pending); err != nil {
 		return err
 	}
-	d.pending = d.pending[:0]
+	d.pending, d.waits = d.pending[:0], d.waits[:0]
 	d.counters.undelivered.Store(0)
 	return nil
 }

@@ -123,6 +123,9 @@ func (d *dispatch) take(ctx context.Context, f filled) bool {
 	if d.exports != nil {
 		readers++
 	}
+	if d.Sessions != nil {
+		readers++
+	}
 	f.seq.Share(readers)
 	if !d.send(ctx, item{seq: f.seq, clock: d.clock}) {
 		return false

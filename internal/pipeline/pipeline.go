@@ -94,6 +94,16 @@ type Suppressor interface {
 	Cut() []behavior.Record
 }
 
+// Sessions knows what other records said of the connections that make a finding's case. It
+// is called by one goroutine, with records and findings in their one order.
+type Sessions interface {
+	// Learn reads the records of a sequence that is shared; it keeps nothing of them.
+	Learn(s *event.Sequence)
+	// Attach fills in what is known. It returns which of some parts it does not know of
+	// the latest connection.
+	Attach(f *event.Finding, awaited event.SessionParts) (lacking event.SessionParts)
+}
+
 // Sink takes findings. When Write returns nil they are durable, unless it is a Marker.
 type Sink interface {
 	// Write may keep the findings but not fs.
@@ -149,6 +159,7 @@ type Pipeline struct {
 	Suppression Suppressor // nil: every finding is written
 	Joiner      *Joiner    // nil where there is one sensor
 	Population  Population // nil: nothing is known of far ends
+	Sessions    Sessions   // nil: findings say what their detectors do
 	Sink        Sink
 	Export      Exporter // nil: records go nowhere
 
@@ -196,6 +207,8 @@ type epoch struct {
 // result is one shard's part of one item.
 type result struct {
 	n        uint64
+	seq      *event.Sequence // of the first shard, for deliver to read and release; nil without Sessions
+	clock    int64
 	found    []event.Finding
 	epoch    *epoch
 	swap     *swap
@@ -248,7 +261,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	all.Go(func() { sources.Wait(); close(r.filled) })
 	all.Go(func() { newDispatch(r).run(work) })
 	for i, s := range p.Shards {
-		shards.Go(func() { r.shard(work, s, r.inputs[i], working{r.stages, i}) })
+		shards.Go(func() { r.shard(work, i, s) })
 	}
 	if p.Export != nil {
 		shards.Go(func() {
@@ -350,13 +363,15 @@ func (r *graph) read(ctx, work context.Context, i int, s Source) error {
 }
 
 // shard applies sequences to the entities that s owns.
-func (r *graph) shard(ctx context.Context, s Shard, in <-chan item, busy working) {
+func (r *graph) shard(ctx context.Context, i int, s Shard) {
+	in, busy := r.inputs[i], working{r.stages, i}
+	tells := i == 0 && r.Sessions != nil // what deliver reads
 	var seen []event.Observation
 	expecter, _ := s.(Expecter)
 	rules := r.Rules
 	for it := range in {
 		busy.begin()
-		res := result{n: it.n, epoch: it.epoch, swap: it.swap}
+		res := result{n: it.n, clock: it.clock, epoch: it.epoch, swap: it.swap}
 		seen = seen[:0]
 		switch {
 		case it.swap != nil:
@@ -381,6 +396,9 @@ func (r *graph) shard(ctx context.Context, s Shard, in <-chan item, busy working
 				}
 			}
 			it.seq.Release()
+			if tells {
+				res.seq = it.seq // deliver is a reader of its own
+			}
 		}
 		for i := range seen {
 			res.found = rules.Judge(&seen[i], res.found)
