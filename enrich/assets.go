@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/gaissmai/bart"
@@ -33,6 +34,7 @@ const (
 // may be used concurrently.
 type Inventory struct {
 	networks bart.Table[*event.Asset]
+	tagged   map[uint16]*bart.Table[*event.Asset] // those of one VLAN
 	hardware map[[6]byte]*event.Asset
 	n        int
 }
@@ -40,11 +42,19 @@ type Inventory struct {
 // Len returns how many assets there are.
 func (v *Inventory) Len() int { return v.n }
 
-// Lookup returns the asset of an address: of the smallest network that it is in. It
-// is nil if there is none. It does not allocate.
-func (v *Inventory) Lookup(a netip.Addr) *event.Asset {
+// Lookup returns the asset of an address in a VLAN (0: none): of the smallest network
+// that it is in, where those of the VLAN come first. It is nil if there is none. It does
+// not allocate.
+func (v *Inventory) Lookup(a netip.Addr, vlan uint16) *event.Asset {
 	if v == nil || v.n == 0 || !a.IsValid() {
 		return nil
+	}
+	if vlan != 0 {
+		if t := v.tagged[vlan]; t != nil {
+			if asset, ok := t.Lookup(a); ok {
+				return asset
+			}
+		}
 	}
 	asset, _ := v.networks.Lookup(a)
 	return asset
@@ -56,6 +66,7 @@ type entry struct {
 	Owner       string `json:"owner"`
 	Role        string `json:"role"`
 	Criticality string `json:"criticality"`
+	VLAN        int    `json:"vlan"` // in which its addresses are; 0: in any
 	// Addresses, networks and ranges; hardware addresses.
 	Addresses, MACs []string
 }
@@ -78,7 +89,7 @@ func (r *inventoryReader) bad(line int, excerpt, what, allowed string) {
 // ReadInventory reads inventories: files that end in .csv, .toml or .json. The error
 // names all that is wrong, with file and line.
 func ReadInventory(paths []string) (*Inventory, error) {
-	v := &Inventory{hardware: map[[6]byte]*event.Asset{}}
+	v := &Inventory{hardware: map[[6]byte]*event.Asset{}, tagged: map[uint16]*bart.Table[*event.Asset]{}}
 	r := &inventoryReader{into: v}
 	for _, path := range paths {
 		r.file, r.count = path, 0
@@ -122,7 +133,7 @@ func readBounded(path string, limit int64) ([]byte, error) {
 }
 
 // columns are what the header of a CSV file may name.
-var columns = []string{"address", "mac", "name", "owner", "role", "criticality"}
+var columns = []string{"address", "mac", "name", "owner", "role", "criticality", "vlan"}
 
 // csv reads a table with a header. Several addresses in one cell stand apart by
 // blanks, semicolons or |.
@@ -194,6 +205,13 @@ func (r *inventoryReader) row(line int, row []string, place map[string]int) {
 		return strings.FieldsFunc(s, func(c rune) bool { return c == ' ' || c == ';' || c == '|' })
 	}
 	e := entry{Name: cell("name"), Owner: cell("owner"), Role: cell("role"), Criticality: cell("criticality"), MACs: several(cell("mac"))}
+	if v := cell("vlan"); v != "" {
+		n, err := strconv.Atoi(v)
+		if err != nil || n == 0 {
+			n = -1 // which is no VLAN
+		}
+		e.VLAN = n
+	}
 	e.Addresses = several(strings.NewReplacer(" - ", "-").Replace(cell("address")))
 	r.add(line, excerpt, &e)
 }
@@ -210,6 +228,7 @@ type tomlAsset struct {
 	Owner       string   `toml:"owner"`
 	Role        string   `toml:"role"`
 	Criticality string   `toml:"criticality"`
+	VLAN        int      `toml:"vlan"`
 }
 
 func (r *inventoryReader) toml(text []byte) {
@@ -227,7 +246,7 @@ func (r *inventoryReader) toml(text []byte) {
 	for _, name := range names {
 		a := t.Assets[name]
 		at := doc.Problem([]string{"asset", name}, "", "")
-		e := entry{Name: a.Name, Owner: a.Owner, Role: a.Role, Criticality: a.Criticality, Addresses: a.Addresses, MACs: a.MACs}
+		e := entry{Name: a.Name, Owner: a.Owner, Role: a.Role, Criticality: a.Criticality, Addresses: a.Addresses, MACs: a.MACs, VLAN: a.VLAN}
 		if e.Name == "" {
 			e.Name = name
 		}
@@ -278,7 +297,7 @@ func (r *inventoryReader) json(text []byte) {
 		n := here()
 		var a jsonAsset
 		if err := d.Decode(&a); err != nil {
-			r.bad(n, "", strings.TrimPrefix(err.Error(), "json: "), "objects with address, mac, name, owner, role, criticality")
+			r.bad(n, "", strings.TrimPrefix(err.Error(), "json: "), "objects with address, mac, name, owner, role, criticality, vlan")
 			return
 		}
 		a.entry.Addresses, a.entry.MACs = append(a.Address, a.Another...), append(a.MAC, a.AllMACs...)
@@ -300,6 +319,9 @@ func (r *inventoryReader) add(line int, excerpt string, e *entry) {
 	if len(e.Addresses)+len(e.MACs) == 0 {
 		r.bad(line, excerpt, "the asset has no address", "an address, a network, a range such as 10.0.0.1-10.0.0.9, or a hardware address")
 	}
+	if e.VLAN < 0 || e.VLAN > 4094 {
+		r.bad(line, excerpt, "the VLAN is none", "1 to 4094")
+	}
 	if r.into.n >= maxAssets {
 		r.bad(line, "", fmt.Sprintf("more than %d assets", maxAssets), "")
 	}
@@ -307,7 +329,7 @@ func (r *inventoryReader) add(line int, excerpt string, e *entry) {
 		return
 	}
 	for _, s := range e.Addresses {
-		r.address(line, excerpt, s, asset)
+		r.address(line, excerpt, s, uint16(e.VLAN), asset)
 	}
 	for _, s := range e.MACs {
 		mac, err := net.ParseMAC(s)
@@ -320,18 +342,25 @@ func (r *inventoryReader) add(line int, excerpt string, e *entry) {
 	r.into.n++
 }
 
-func (r *inventoryReader) address(line int, excerpt, s string, asset *event.Asset) {
+func (r *inventoryReader) address(line int, excerpt, s string, vlan uint16, asset *event.Asset) {
+	into := &r.into.networks
+	if vlan != 0 {
+		if into = r.into.tagged[vlan]; into == nil {
+			into = new(bart.Table[*event.Asset])
+			r.into.tagged[vlan] = into
+		}
+	}
 	networks, err := parseNetworks(s)
 	if err != nil {
 		r.bad(line, excerpt, fmt.Sprintf("%q is %v", s, err), "10.0.0.5, 10.1.0.0/16, 10.0.0.1-10.0.0.9, 2001:db8::/48")
 		return
 	}
 	for _, p := range networks {
-		if other, again := r.into.networks.Get(p); again && *other != *asset {
+		if other, again := into.Get(p); again && *other != *asset {
 			r.bad(line, excerpt, fmt.Sprintf("%s is already of %q", p, other.Name), "each network once")
 			continue
 		}
-		r.into.networks.Insert(p, asset)
+		into.Insert(p, asset)
 	}
 }
 

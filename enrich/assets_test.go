@@ -32,12 +32,12 @@ func TestInventoryForms(t *testing.T) {
 		}
 		want := &event.Asset{Name: "scan1", Owner: "security", Role: event.RoleScanner, Criticality: event.CriticalityHigh}
 		for _, a := range []string{"10.0.0.5", "10.1.255.255", "10.2.0.3", "10.2.0.9", "2001:db8::7"} {
-			if d := cmp.Diff(want, v.Lookup(netip.MustParseAddr(a))); d != "" {
+			if d := cmp.Diff(want, v.Lookup(netip.MustParseAddr(a), 0)); d != "" {
 				t.Errorf("%s: %s: %s", name, a, d)
 			}
 		}
 		for _, a := range []string{"10.0.0.6", "10.2.0.2", "10.2.0.10", "2001:db9::"} {
-			if got := v.Lookup(netip.MustParseAddr(a)); got != nil {
+			if got := v.Lookup(netip.MustParseAddr(a), 0); got != nil {
 				t.Errorf("%s: %s is %v", name, a, got)
 			}
 		}
@@ -130,7 +130,7 @@ func FuzzInventory(f *testing.F) {
 		if len(r.problems) > mostProblems+1 && form%3 != 1 {
 			t.Errorf("%d problems", len(r.problems))
 		}
-		r.into.Lookup(netip.AddrFrom4([4]byte{10, 0, 0, 1}))
+		r.into.Lookup(netip.AddrFrom4([4]byte{10, 0, 0, 1}), 0)
 	})
 }
 
@@ -245,7 +245,7 @@ func TestLeasesAreBounded(t *testing.T) {
 func TestReload(t *testing.T) {
 	path := write(t, "a.csv", "address,name\n10.0.0.1,one\n")
 	x := open(t, Config{Assets: []string{path}})
-	name := func() string { return x.about(x.now.Load(), netip.MustParseAddr("10.0.0.1"), 0).HostName() }
+	name := func() string { return x.about(x.now.Load(), netip.MustParseAddr("10.0.0.1"), 0, 0).HostName() }
 	f := func(text string, again, fails bool, want string) {
 		t.Helper()
 		if text != "" {

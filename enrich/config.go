@@ -8,6 +8,7 @@ import (
 
 // Config says which files hold what the sensor could not know.
 type Config struct {
+	Networks   []string `toml:"networks"`   // networks with names
 	Assets     []string `toml:"assets"`     // inventories
 	Indicators []string `toml:"indicators"` // threat intelligence: files and folders
 	Services   []string `toml:"services"`   // networks of providers
@@ -17,12 +18,12 @@ type Config struct {
 
 // DefaultConfig names no files.
 func DefaultConfig() Config {
-	return Config{Assets: []string{}, Indicators: []string{}, Allowed: []string{}, Services: []string{}, Geo: []string{}}
+	return Config{Networks: []string{}, Assets: []string{}, Indicators: []string{}, Allowed: []string{}, Services: []string{}, Geo: []string{}}
 }
 
 // Check reports paths that depend on where the sidecar was started.
 func (c *Config) Check(bad func(key, what, allowed string)) {
-	for key, paths := range map[string][]string{"assets": c.Assets, "indicators": c.Indicators, "allowed": c.Allowed, "services": c.Services, "geo": c.Geo} {
+	for key, paths := range map[string][]string{"networks": c.Networks, "assets": c.Assets, "indicators": c.Indicators, "allowed": c.Allowed, "services": c.Services, "geo": c.Geo} {
 		for _, p := range paths {
 			if !filepath.IsAbs(p) {
 				bad(key, fmt.Sprintf("%s names %q", key, p), "absolute paths")
@@ -33,5 +34,5 @@ func (c *Config) Check(bad func(key, what, allowed string)) {
 
 // paths returns all files and folders.
 func (c *Config) paths() []string {
-	return slices.Concat(c.Assets, c.Indicators, c.Allowed, c.Services, c.Geo)
+	return slices.Concat(c.Networks, c.Assets, c.Indicators, c.Allowed, c.Services, c.Geo)
 }

@@ -17,10 +17,14 @@ import (
 
 // snapshot is what all files said at one time. It is not changed once it is in force.
 type snapshot struct {
+	zones    *Zones
 	assets   *Inventory
 	intel    *Indicators // nil: none
 	services *Services
 	geo      *GeoDatabases
+	number   uint64
+	// says that there is something to know of addresses beside where they belong.
+	says bool
 }
 
 // Context answers from files what the sensor could not know, and from what DHCP said.
@@ -30,14 +34,16 @@ type Context struct {
 	config Config
 	now    atomic.Pointer[snapshot]
 	leases leases
+	near   [nearSize][2]atomic.Pointer[near]
 	stamp  uint64 // of the files in force
+	read   uint64 // how often they were read
 }
 
 // Open reads the files. The error names all that is wrong with any of them.
 func Open(zones *Zones, cfg Config) (*Context, error) {
 	c := &Context{zones: zones, config: cfg}
 	c.stamp = c.stamps()
-	s, err := read(&c.config)
+	s, err := c.readAll()
 	if err != nil {
 		return nil, err
 	}
@@ -45,11 +51,27 @@ func Open(zones *Zones, cfg Config) (*Context, error) {
 	return c, nil
 }
 
-// read reads all files.
-func read(cfg *Config) (*snapshot, error) {
+// nearSize is how many pairs of addresses' answers are kept at hand: a power of two.
+const nearSize = 1 << 14
+
+// near is what the files of one snapshot say of an address. It is not changed.
+type near struct {
+	addr  netip.Addr
+	vlan  uint16
+	of    uint64 // the snapshot's number: a pointer would keep its lists in memory
+	about *event.About
+}
+
+// readAll reads all files.
+func (c *Context) readAll() (*snapshot, error) {
 	var problems []error
-	s := &snapshot{}
+	cfg := &c.config
+	c.read++
+	s := &snapshot{number: c.read}
 	var err error
+	if s.zones, err = c.zones.With(cfg.Networks); err != nil {
+		problems = append(problems, err)
+	}
 	if s.assets, err = ReadInventory(cfg.Assets); err != nil {
 		problems = append(problems, err)
 	}
@@ -64,17 +86,18 @@ func read(cfg *Config) (*snapshot, error) {
 	if s.geo, err = readGeo(cfg.Geo); err != nil {
 		problems = append(problems, err)
 	}
+	s.says = err == nil && s.assets.Len()+s.services.Len()+s.geo.Len() > 0 || len(cfg.Networks) > 0
 	return s, joinProblems(problems)
 }
 
-// Enrich sets what is known of an event's ends. It does not allocate, but for what
-// DHCP says.
+// Enrich sets what is known of an event's ends. It does not allocate for addresses that
+// it was asked about not long ago, but for what DHCP says.
 func (c *Context) Enrich(ev *event.Event) {
-	c.zones.Enrich(ev)
 	s := c.now.Load()
-	if s.assets.Len() > 0 {
-		s.role(&ev.Orig)
-		s.role(&ev.Resp)
+	s.zones.Enrich(ev)
+	if s.says {
+		c.end(s, ev, &ev.Orig)
+		c.end(s, ev, &ev.Resp)
 	}
 	if s.intel != nil {
 		s.intel.match(ev)
@@ -84,18 +107,55 @@ func (c *Context) Enrich(ev *event.Event) {
 	}
 }
 
-func (s *snapshot) role(h *event.Host) {
-	if a := s.assets.Lookup(h.Addr); a != nil {
-		h.Role, h.Worth = a.Role, a.Criticality
+// end sets what the files say of one end.
+func (c *Context) end(s *snapshot, ev *event.Event, h *event.Host) {
+	if !h.Addr.IsValid() {
+		return
 	}
+	a := c.said(s, h.Addr, ev.VLAN, h.Hash)
+	if h.About = a; a != nil && a.Asset != nil {
+		h.Role, h.Worth = a.Asset.Role, a.Asset.Criticality
+	}
+}
+
+// said returns what the files say of an address; nil if that is nothing. What it said
+// last of addresses is at hand: of those with one place, of the last two.
+func (c *Context) said(s *snapshot, a netip.Addr, vlan uint16, hash uint64) *event.About {
+	at := &c.near[hash>>32&(nearSize-1)]
+	last := at[0].Load()
+	if last.is(s, a, vlan) {
+		return last.about
+	}
+	if n := at[1].Load(); n.is(s, a, vlan) {
+		return n.about
+	}
+	about := s.about(a, vlan)
+	at[1].Store(last)
+	at[0].Store(&near{a, vlan, s.number, about})
+	return about
+}
+
+func (n *near) is(s *snapshot, a netip.Addr, vlan uint16) bool {
+	return n != nil && n.addr == a && n.vlan == vlan && n.of == s.number
+}
+
+// about asks the files of an address.
+func (s *snapshot) about(a netip.Addr, vlan uint16) *event.About {
+	about := event.About{
+		Asset: s.assets.Lookup(a, vlan), Service: s.services.Lookup(a), Geo: s.geo.Lookup(a), Network: s.zones.Name(a, vlan),
+	}
+	if about == (event.About{}) {
+		return nil
+	}
+	return &about
 }
 
 // Explain fills in what is known of an observation's ends, and lets it speak for the
 // case or against it. The observation must be the caller's own.
 func (c *Context) Explain(o *event.Observation) {
 	s := c.now.Load()
-	o.Source.About = c.about(s, o.Source.Addr, o.End)
-	o.Destination.About = c.about(s, o.Destination.Addr, o.End)
+	o.Source.About = c.about(s, o.Source.Addr, o.VLAN, o.End)
+	o.Destination.About = c.about(s, o.Destination.Addr, o.VLAN, o.End)
 	weigh(o)
 	if s.intel != nil {
 		s.intel.listed(o)
@@ -104,22 +164,26 @@ func (c *Context) Explain(o *event.Observation) {
 }
 
 // about returns what is known of an address at a time; nil if nothing is.
-func (c *Context) about(s *snapshot, a netip.Addr, at int64) *event.About {
+func (c *Context) about(s *snapshot, a netip.Addr, vlan uint16, at int64) *event.About {
 	if !a.IsValid() {
 		return nil
 	}
-	var about event.About
-	about.Asset, about.Service, about.Geo = s.assets.Lookup(a), s.services.Lookup(a), s.geo.Lookup(a)
-	if l, ok := c.leases.at(a, at); ok {
-		about.Name = l.name
-		if about.Asset == nil {
-			about.Asset = s.assets.hardware[l.mac]
-		}
+	about := s.about(a, vlan)
+	l, ok := c.leases.at(a, at)
+	if !ok {
+		return about
 	}
-	if about == (event.About{}) {
+	if about == nil {
+		about = &event.About{}
+	}
+	about.Name = l.name
+	if about.Asset == nil {
+		about.Asset = s.assets.hardware[l.mac]
+	}
+	if *about == (event.About{}) {
 		return nil
 	}
-	return &about
+	return about
 }
 
 // Reload reads the files again if one of them has changed, and reports whether it did
@@ -130,7 +194,7 @@ func (c *Context) Reload() (bool, error) {
 		return false, nil
 	}
 	c.stamp = stamp
-	s, err := read(&c.config)
+	s, err := c.readAll()
 	if err != nil {
 		return true, err
 	}

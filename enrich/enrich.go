@@ -5,6 +5,8 @@ package enrich
 import (
 	"net/netip"
 
+	"github.com/gaissmai/bart"
+
 	"tidewatch/event"
 )
 
@@ -12,6 +14,16 @@ import (
 // NewZones and may be used concurrently.
 type Zones struct {
 	local []netip.Prefix
+	// Of networks with names, the smallest that holds an address counts; those of the
+	// address' VLAN come first. all has those of local too. nil if none has a name.
+	all    *bart.Table[*zone]
+	tagged map[uint16]*bart.Table[*zone]
+}
+
+// zone is a network that the site has named.
+type zone struct {
+	name   string // "" for those of Zones.local
+	inside bool
 }
 
 // defaultLocal are the networks that count as own ones where none are named:
@@ -37,11 +49,13 @@ func (z *Zones) Enrich(ev *event.Event) {
 	z.host(ev, &ev.Orig)
 	z.host(ev, &ev.Resp)
 	if c := ev.Conn; c != nil {
-		if c.LocalOrig && ev.Orig.Scope == event.ScopeExternal && len(z.local) == len(defaultLocal) {
-			ev.Orig.Scope = event.ScopeLocal
-		}
-		if c.LocalResp && ev.Resp.Scope == event.ScopeExternal && len(z.local) == len(defaultLocal) {
-			ev.Resp.Scope = event.ScopeLocal
+		if z.all == nil && len(z.local) == len(defaultLocal) {
+			if c.LocalOrig && ev.Orig.Scope == event.ScopeExternal {
+				ev.Orig.Scope = event.ScopeLocal
+			}
+			if c.LocalResp && ev.Resp.Scope == event.ScopeExternal {
+				ev.Resp.Scope = event.ScopeLocal
+			}
 		}
 		ev.ConnHash = event.HashConn(ev)
 	}
@@ -52,11 +66,11 @@ func (z *Zones) host(ev *event.Event, h *event.Host) {
 		return
 	}
 	h.Hash = event.HashAddr(h.Addr, ev.VLAN, ev.InnerVLAN)
-	h.Scope = z.Scope(h.Addr)
+	h.Scope = z.Scope(h.Addr, ev.VLAN)
 }
 
-// Scope says where an address belongs.
-func (z *Zones) Scope(a netip.Addr) event.Scope {
+// Scope says where an address in a VLAN (0: none) belongs.
+func (z *Zones) Scope(a netip.Addr, vlan uint16) event.Scope {
 	switch {
 	case !a.IsValid():
 		return event.ScopeUnknown
@@ -64,6 +78,12 @@ func (z *Zones) Scope(a netip.Addr) event.Scope {
 		return event.ScopeMulticast
 	case a.IsUnspecified(), a.IsLoopback(), a.IsLinkLocalUnicast():
 		return event.ScopeSpecial
+	}
+	if z.all != nil {
+		if n := z.named(a, vlan); n != nil && n.inside {
+			return event.ScopeLocal
+		}
+		return event.ScopeExternal
 	}
 	for _, p := range z.local {
 		if p.Contains(a) {
@@ -74,3 +94,27 @@ func (z *Zones) Scope(a netip.Addr) event.Scope {
 }
 
 var broadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
+
+// named returns the smallest network that holds an address; nil if there is none.
+func (z *Zones) named(a netip.Addr, vlan uint16) *zone {
+	if z.all == nil || !a.IsValid() {
+		return nil
+	}
+	if vlan != 0 && z.tagged != nil {
+		if t := z.tagged[vlan]; t != nil {
+			if n, ok := t.Lookup(a); ok {
+				return n
+			}
+		}
+	}
+	n, _ := z.all.Lookup(a)
+	return n
+}
+
+// Name returns what the site calls the network of an address; "" if it has no name.
+func (z *Zones) Name(a netip.Addr, vlan uint16) string {
+	if n := z.named(a, vlan); n != nil {
+		return n.name
+	}
+	return ""
+}

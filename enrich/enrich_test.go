@@ -11,7 +11,7 @@ func TestScope(t *testing.T) {
 	z := NewZones([]netip.Prefix{netip.MustParsePrefix("147.32.0.0/16")})
 	f := func(addr string, want event.Scope) {
 		t.Helper()
-		if got := z.Scope(netip.MustParseAddr(addr)); got != want {
+		if got := z.Scope(netip.MustParseAddr(addr), 0); got != want {
 			t.Errorf("%s: scope %d, want %d", addr, got, want)
 		}
 	}
@@ -29,7 +29,7 @@ func TestScope(t *testing.T) {
 	f("224.0.0.251", event.ScopeMulticast)
 	f("ff02::fb", event.ScopeMulticast)
 	f("255.255.255.255", event.ScopeMulticast)
-	if z.Scope(netip.Addr{}) != event.ScopeUnknown {
+	if z.Scope(netip.Addr{}, 0) != event.ScopeUnknown {
 		t.Error("no address has a scope")
 	}
 }

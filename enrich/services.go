@@ -28,6 +28,14 @@ type Services struct {
 	shared   map[event.Service]*event.Service // while it is read
 }
 
+// Len returns how many networks there are.
+func (s *Services) Len() int {
+	if s == nil {
+		return 0
+	}
+	return s.n
+}
+
 // Lookup returns whose an address is: of the smallest network that it is in. It is nil
 // if nobody has said.
 func (s *Services) Lookup(a netip.Addr) *event.Service {

@@ -16,7 +16,7 @@ func TestServices(t *testing.T) {
 		t.Helper()
 		x := open(t, Config{Services: []string{write(t, name, text)}})
 		var got *event.Service
-		if a := x.about(x.now.Load(), netip.MustParseAddr(addr), 0); a != nil {
+		if a := x.about(x.now.Load(), netip.MustParseAddr(addr), 0, 0); a != nil {
 			got = a.Service
 		}
 		if d := cmp.Diff(want, got); d != "" {

@@ -75,12 +75,13 @@ func (i *Indicator) ConfidenceName() string {
 	return "High"
 }
 
-// About is what was known of an endpoint when the observation was made, from
-// elsewhere than the logs of its traffic. It is not changed once it is made.
+// About is what is known of an address from elsewhere than the logs of its traffic. It is
+// not changed once it is made, and outlives the event that points to it.
 type About struct {
 	Asset *Asset // nil if the inventory has none
 	// Name is what the host calls itself: by DHCP, within its lease; "" if unknown.
 	Name    string
+	Network string   // what the site calls the network that it is in; "" if it has no name
 	Service *Service // nil if nobody has said
 	Geo     *Geo     // nil if no database has it
 }

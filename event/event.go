@@ -29,6 +29,8 @@ type Event struct {
 
 	VLAN, InnerVLAN uint16 // part of the identity of an address; 0 if none
 
+	Source int32 // among those that are read together
+
 	Orig, Resp Host // originator opened the connection, responder answered
 
 	UID         string // Zeek uid; Suricata flow_id in decimal
@@ -36,9 +38,7 @@ type Event struct {
 	CommunityID string // as the sensor wrote it; see package function CommunityID
 	ConnHash    uint64 // of addresses, ports and protocol, the same for both directions and both sensors
 
-	// Source and Offset say where the record begins: for messages and samples.
-	Source int
-	Offset int64
+	Offset int64 // where the record begins in its Source: for messages and samples
 
 	// The columns of the record's kind. A Suricata alert carries those of its
 	// flow and of its application layer beside its Notice.
@@ -107,6 +107,7 @@ type Host struct {
 	Role  Role        // by the inventory
 	Worth Criticality // by the inventory
 	Hash  uint64      // of Addr and VLANs; picks the shard that owns the host
+	About *About      // by the files of [enrich]; nil if they say nothing
 }
 
 // Scope says where an address belongs.

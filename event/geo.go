@@ -7,6 +7,9 @@ type Geo struct {
 	Country      string // ISO 3166-1 alpha-2, such as "DE"
 	CountryName  string // in English
 	Region, City string // names in English; "" in databases of countries
-	ASN          uint32 // number of the autonomous system; 0: unknown
-	Organization string // that announces it
+	// Degrees, WGS 84, if Located: where most of a country's or a city's people are.
+	Latitude, Longitude float64
+	Located             bool
+	ASN                 uint32 // number of the autonomous system; 0: unknown
+	Organization        string // that announces it
 }

@@ -433,7 +433,7 @@ func (g *generation) add(ctx context.Context, line []byte, offset int64, number 
 		err := g.parser.Parse(p.batch, ev, own)
 		if err == nil {
 			p.line[len(p.batch.Events)-1] = number
-			ev.Source, ev.Offset = g.feed.rank, offset
+			ev.Source, ev.Offset = int32(g.feed.rank), offset
 			if enrich := g.trail.input.follow.opts.Enrich; enrich != nil {
 				enrich(ev)
 			}

@@ -301,7 +301,7 @@ func (r *reader) parse(b *event.Batch, ev *event.Event, own, line []byte) {
 		b.Drop()
 		return
 	}
-	ev.Source, ev.Offset = r.rank, r.lines.Offset
+	ev.Source, ev.Offset = int32(r.rank), r.lines.Offset
 	if o.Enrich != nil {
 		o.Enrich(ev)
 	}

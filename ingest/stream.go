@@ -151,7 +151,7 @@ func (s *stream) parse(ctx context.Context, line []byte) (rest []byte, err error
 		}
 		err := s.parser.Parse(b, ev, own)
 		if err == nil {
-			ev.Source, ev.Offset = s.feed.rank, int64(s.number)
+			ev.Source, ev.Offset = int32(s.feed.rank), int64(s.number)
 			if enrich := s.follow.opts.Enrich; enrich != nil {
 				enrich(ev)
 			}

@@ -226,7 +226,11 @@ func (w *object) endpoint(name string, e *event.Endpoint) {
 
 func (w *object) geo(g *event.Geo) {
 	w.open("geo").text("continent_code", g.Continent).text("country_iso_code", g.Country).text("country_name", g.CountryName)
-	w.text("region_name", g.Region).text("city_name", g.City).close()
+	w.text("region_name", g.Region).text("city_name", g.City)
+	if g.Located {
+		w.point("location", g.Latitude, g.Longitude)
+	}
+	w.close()
 	w.open("as")
 	if g.ASN != 0 {
 		w.whole("number", uint64(g.ASN))
@@ -274,8 +278,8 @@ func (w *object) own(f *event.Finding, session *event.Session, parts *ruleParts)
 		w.digits("suppressed", uint64(f.Suppressed))
 	}
 	w.number("score", f.Score)
-	w.about("source", &f.Source)
-	w.about("destination", &f.Destination)
+	w.about("source", f.Source.About)
+	w.about("destination", f.Destination.About)
 	w.list("evidence")
 	for i := range f.Evidence {
 		e := &f.Evidence[i]
@@ -315,15 +319,16 @@ func (w *object) own(f *event.Finding, session *event.Session, parts *ruleParts)
 }
 
 // about writes what the inventory and providers say of an end, which has no place in ECS.
-func (w *object) about(name string, e *event.Endpoint) {
-	if e.About == nil || e.About.Asset == nil && e.About.Service == nil {
+func (w *object) about(name string, of *event.About) {
+	if of == nil {
 		return
 	}
 	w.open(name)
-	if a := e.About.Asset; a != nil {
+	w.open("network").text("name", of.Network).close()
+	if a := of.Asset; a != nil {
 		w.open("asset").text("name", a.Name).text("owner", a.Owner).text("role", a.Role.String()).text("criticality", a.Criticality.String()).close()
 	}
-	if s := e.About.Service; s != nil {
+	if s := of.Service; s != nil {
 		w.open("service").text("provider", s.Provider).text("name", s.Name).text("region", s.Region).close()
 	}
 	w.close()
@@ -463,6 +468,15 @@ func (w *object) whole(name string, v uint64) *object {
 	w.key(name)
 	w.b = strconv.AppendUint(w.b, min(v, math.MaxInt64), 10)
 	return w
+}
+
+// point writes a place on earth, in degrees, as a text that fields of type geo_point take.
+func (w *object) point(name string, latitude, longitude float64) {
+	w.key(name)
+	b := append(w.b, '"')
+	b = strconv.AppendFloat(b, latitude, 'f', 4, 64)
+	b = strconv.AppendFloat(append(b, ','), longitude, 'f', 4, 64)
+	w.b = append(b, '"')
 }
 
 // number writes v, without an exponent where it is whole. What JSON has no number

@@ -172,6 +172,11 @@ func fits(field ecsField, v any) error {
 			s, _ := v.(string)
 			_, err := netip.ParseAddr(s)
 			ok = err == nil
+		case "geo_point":
+			s, _ := v.(string)
+			var lat, lon float64
+			n, err := fmt.Sscanf(s, "%f,%f", &lat, &lon)
+			ok = n == 2 && err == nil
 		case "boolean":
 			_, ok = v.(bool)
 		case "nested":

@@ -1,5 +1,10 @@
 package outputs
 
+import (
+	"slices"
+	"strings"
+)
+
 // FieldType is a field's type in an index: the core member of its family, which
 // Elasticsearch and OpenSearch have in every distribution.
 type FieldType string
@@ -12,6 +17,7 @@ const (
 	Date    FieldType = "date"
 	IP      FieldType = "ip"
 	Boolean FieldType = "boolean"
+	Point   FieldType = "geo_point"
 	// Open is an object whose members are not known beforehand: texts, numbers and
 	// truths.
 	Open FieldType = "object"
@@ -73,6 +79,7 @@ var FindingFields = []DocumentField{
 	{"source.geo.country_iso_code", Keyword, "country, ISO 3166-1 alpha-2"},
 	{"source.geo.country_name", Keyword, "the country in English"},
 	{"source.geo.region_name", Keyword, "part of the country, where a database has cities"},
+	{"source.geo.location", Point, "where, as `latitude,longitude`; where most people of the city or country are"},
 	{"source.geo.city_name", Keyword, "city, likewise"},
 	{"source.as.number", Long, "autonomous system that announces its network"},
 	{"source.as.organization.name", Keyword, "whose it is"},
@@ -86,6 +93,7 @@ var FindingFields = []DocumentField{
 	{"destination.geo.country_iso_code", Keyword, "country, ISO 3166-1 alpha-2"},
 	{"destination.geo.country_name", Keyword, "the country in English"},
 	{"destination.geo.region_name", Keyword, "part of the country, where a database has cities"},
+	{"destination.geo.location", Point, "where, as `latitude,longitude`; where most people of the city or country are"},
 	{"destination.geo.city_name", Keyword, "city, likewise"},
 	{"destination.as.number", Long, "autonomous system that announces its network"},
 	{"destination.as.organization.name", Keyword, "whose it is"},
@@ -143,10 +151,12 @@ var FindingFields = []DocumentField{
 	{"tidewatch.episode.open", Boolean, "it still goes on"},
 	{"tidewatch.suppressed", Long, "reports that the rule's `suppress` held back since the last document of the same subject"},
 	{"tidewatch.score", Double, "0 to 1, before context"},
+	{"tidewatch.source.network.name", Keyword, "what the site calls its network"},
 	{"tidewatch.source.asset.name", Keyword, "the originator in the inventory"},
 	{"tidewatch.source.asset.owner", Keyword, "who answers for it"},
 	{"tidewatch.source.asset.role", Keyword, "what it is for, such as `scanner`"},
 	{"tidewatch.source.asset.criticality", Keyword, "how much depends on it: `low` to `critical`"},
+	{"tidewatch.destination.network.name", Keyword, "what the site calls its network"},
 	{"tidewatch.destination.asset.name", Keyword, "the responder in the inventory"},
 	{"tidewatch.destination.asset.owner", Keyword, "who answers for it"},
 	{"tidewatch.destination.asset.role", Keyword, "what it is for"},
@@ -204,7 +214,20 @@ var FindingFields = []DocumentField{
 
 // RecordFields are the fields that the documents of records may have. Those outside
 // tidewatch.* are ECS fields.
-var RecordFields = append(recordECS, recordOwn()...)
+var RecordFields = slices.Concat(recordECS, contextFields(), recordOwn())
+
+// contextFields are those fields of findings that records may have too: what the files of
+// [enrich] say.
+func contextFields() (fs []DocumentField) {
+	for _, f := range FindingFields {
+		for _, below := range []string{"source.geo.", "source.as.", "destination.geo.", "destination.as.", "threat.enrichments.", "tidewatch.source.", "tidewatch.destination."} {
+			if strings.HasPrefix(f.Name, below) {
+				fs = append(fs, f)
+			}
+		}
+	}
+	return fs
+}
 
 var recordECS = []DocumentField{
 	{"@timestamp", Date, "Zeek's `ts`, EVE's `timestamp`"},

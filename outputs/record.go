@@ -111,8 +111,15 @@ func (e *Encoder) Record(dst []byte, ev *event.Event, ingested int64) []byte {
 	e.file(ev)
 	if n := ev.Notice; n != nil {
 		w.ruleOf(ev, n)
+	}
+	w.open("threat")
+	if ev.Notice != nil {
 		w.attackOf(ev)
 	}
+	if ev.Threat != nil {
+		w.enrichments([]event.Indicator{*ev.Threat})
+	}
+	w.close()
 	if a := ev.App; a != nil && a.User != "" {
 		w.open("user").text("name", a.User).close()
 	}
@@ -232,6 +239,9 @@ func (e *Encoder) ends(ev *event.Event) {
 		if ev.Has(packets) {
 			w.whole("packets", np)
 		}
+		if h.About != nil && h.About.Geo != nil {
+			w.geo(h.About.Geo)
+		}
 		w.close()
 	}
 	name := serverName(ev)
@@ -326,7 +336,8 @@ func sum(a, b uint64) uint64 {
 	return a + b
 }
 
-// directionOf is what the sensor says, and else what package enrich found.
+// directionOf is what package enrich found, by the site's own networks, and else what the
+// sensor says.
 func directionOf(ev *event.Event) string {
 	scope := func(local bool) event.Scope {
 		if local {
@@ -335,10 +346,10 @@ func directionOf(ev *event.Event) string {
 		return event.ScopeExternal
 	}
 	switch {
-	case ev.Has(event.ConnLocalOrig) && ev.Has(event.ConnLocalResp) && ev.Conn != nil:
-		return event.Direction(scope(ev.Conn.LocalOrig), scope(ev.Conn.LocalResp))
 	case ev.Orig.Scope != event.ScopeUnknown && ev.Resp.Scope != event.ScopeUnknown:
 		return event.Direction(ev.Orig.Scope, ev.Resp.Scope)
+	case ev.Has(event.ConnLocalOrig) && ev.Has(event.ConnLocalResp) && ev.Conn != nil:
+		return event.Direction(scope(ev.Conn.LocalOrig), scope(ev.Conn.LocalResp))
 	}
 	return ""
 }

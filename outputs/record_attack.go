@@ -20,7 +20,7 @@ var (
 	mitreKey    = []byte(`"mitre_`)
 )
 
-// attackOf writes the ATT&CK ids that stand in the metadata of an alert's signature, by
+// attackOf writes, into threat, the ATT&CK ids that stand in the metadata of an alert's signature, by
 // what they are and not by the key that they stand under: a technique under mitre_attack
 // is no tactic. The columns of a record do not have them, so that the record itself is
 // read once more, if it has any.
@@ -62,11 +62,11 @@ func (w *object) attackOf(ev *event.Event) {
 	if len(tactics.id)+len(techniques.id) == 0 {
 		return
 	}
-	w.open("threat").text("framework", "MITRE ATT&CK")
+	w.text("framework", "MITRE ATT&CK")
 	w.open("tactic").names(tactics.named()).close()
 	w.open("technique").names(techniques.named())
 	w.open("subtechnique").names(subs.named()).close()
-	w.close().close()
+	w.close()
 }
 
 // named leaves the names out unless each has one: the lists are parallel.

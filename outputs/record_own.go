@@ -248,6 +248,8 @@ func (e *Encoder) own(ev *event.Event) {
 	if ev.Known != nil {
 		w.far(ev.Known)
 	}
+	w.about("source", ev.Orig.About)
+	w.about("destination", ev.Resp.About)
 	// Names that nobody knows beforehand are values, not keys.
 	w.list("extra")
 	for i := range ev.Extra {

@@ -185,7 +185,7 @@ func TestFieldLists(t *testing.T) {
 	ecs := schema(t)
 	family := map[string]FieldType{
 		"keyword": Keyword, "wildcard": Keyword, "constant_keyword": Keyword, "match_only_text": Text, "text": Text,
-		"long": Long, "float": Double, "scaled_float": Double, "date": Date, "ip": IP, "boolean": Boolean,
+		"long": Long, "float": Double, "scaled_float": Double, "date": Date, "ip": IP, "boolean": Boolean, "geo_point": Point,
 	}
 	for _, list := range [][]DocumentField{FindingFields, RecordFields} {
 		names := map[string]bool{}
@@ -222,6 +222,11 @@ func TestRecordIsComplete(t *testing.T) {
 	want := string(e.Record(nil, full(), 0))
 	for _, f := range faults([]byte(want), schema(t), knownFields(RecordFields)) {
 		t.Error(f)
+	}
+	for _, part := range []string{`"location":"-1.5000,2.0000"`, `"network":{"name":"dmz"}`, `"role":"server"`, `"provider":"p"`, `"atomic":"v"`, `"as":{"number":3`} {
+		if !strings.Contains(want, part) {
+			t.Errorf("%s is not in the document", part)
+		}
 	}
 	for c := range event.Column(event.NumColumns) {
 		ev := full()
@@ -260,6 +265,12 @@ func full() *event.Event {
 		}
 	}
 	ev.Orig, ev.Resp = event.Host{Addr: finding().Source.Addr, Port: 1}, event.Host{Addr: finding().Destination.Addr, Port: 2}
+	about := event.About{
+		Network: "dmz", Asset: &event.Asset{Name: "n", Owner: "o", Role: event.RoleServer, Criticality: event.CriticalityHigh}, Service: &event.Service{Provider: "p", Name: "n", Region: "r"},
+		Geo: &event.Geo{Continent: "EU", Country: "NL", CountryName: "n", Region: "r", City: "c", Located: true, Latitude: -1.5, Longitude: 2, ASN: 3, Organization: "o"},
+	}
+	ev.Orig.About, ev.Resp.About = &about, &about
+	ev.Threat = &event.Indicator{Type: "url", Value: "v", Field: "f", Provider: "p", Description: "d", TLP: "RED", Confidence: 5, FirstSeen: 1e18}
 	ev.TLS.Version = "TLSv12"
 	ev.TLS.Fingerprint = strings.Repeat("ab", 20)
 	ev.DNS.Answers, ev.DNS.TTLs = []string{"192.0.2.1"}, []uint32{5}

@@ -227,22 +227,24 @@ var common = map[string]field{
 	"destination.port":                 {kind: number, get: func(o *event.Observation) any { return float64(o.Destination.Port) }},
 	"destination.domain":               {kind: text, get: func(o *event.Observation) any { return o.Destination.Domain }},
 	"destination.local":                {kind: truth, get: func(o *event.Observation) any { return o.Destination.Scope == event.ScopeLocal }},
-	"source.asset.name":                {kind: text, get: func(o *event.Observation) any { return assetOf(&o.Source).Name }},
-	"source.asset.owner":               {kind: text, get: func(o *event.Observation) any { return assetOf(&o.Source).Owner }},
-	"source.asset.role":                {kind: text, values: event.RoleNames[:], get: func(o *event.Observation) any { return assetOf(&o.Source).Role.String() }},
-	"source.asset.criticality":         {kind: text, values: event.CriticalityNames[:], get: func(o *event.Observation) any { return assetOf(&o.Source).Criticality.String() }},
-	"destination.asset.name":           {kind: text, get: func(o *event.Observation) any { return assetOf(&o.Destination).Name }},
-	"destination.asset.owner":          {kind: text, get: func(o *event.Observation) any { return assetOf(&o.Destination).Owner }},
-	"destination.asset.role":           {kind: text, values: event.RoleNames[:], get: func(o *event.Observation) any { return assetOf(&o.Destination).Role.String() }},
-	"destination.asset.criticality":    {kind: text, values: event.CriticalityNames[:], get: func(o *event.Observation) any { return assetOf(&o.Destination).Criticality.String() }},
-	"destination.service.provider":     {kind: text, get: func(o *event.Observation) any { return serviceOf(&o.Destination).Provider }},
-	"destination.service.name":         {kind: text, get: func(o *event.Observation) any { return serviceOf(&o.Destination).Name }},
-	"source.geo.country_iso_code":      {kind: text, get: func(o *event.Observation) any { return geoOf(&o.Source).Country }},
-	"source.as.number":                 {kind: number, get: func(o *event.Observation) any { return float64(geoOf(&o.Source).ASN) }},
-	"source.as.organization.name":      {kind: text, get: func(o *event.Observation) any { return geoOf(&o.Source).Organization }},
-	"destination.geo.country_iso_code": {kind: text, get: func(o *event.Observation) any { return geoOf(&o.Destination).Country }},
-	"destination.as.number":            {kind: number, get: func(o *event.Observation) any { return float64(geoOf(&o.Destination).ASN) }},
-	"destination.as.organization.name": {kind: text, get: func(o *event.Observation) any { return geoOf(&o.Destination).Organization }},
+	"source.asset.name":                {kind: text, get: func(o *event.Observation) any { return assetOf(o.Source.About).Name }},
+	"source.asset.owner":               {kind: text, get: func(o *event.Observation) any { return assetOf(o.Source.About).Owner }},
+	"source.asset.role":                {kind: text, values: event.RoleNames[:], get: func(o *event.Observation) any { return assetOf(o.Source.About).Role.String() }},
+	"source.asset.criticality":         {kind: text, values: event.CriticalityNames[:], get: func(o *event.Observation) any { return assetOf(o.Source.About).Criticality.String() }},
+	"destination.asset.name":           {kind: text, get: func(o *event.Observation) any { return assetOf(o.Destination.About).Name }},
+	"destination.asset.owner":          {kind: text, get: func(o *event.Observation) any { return assetOf(o.Destination.About).Owner }},
+	"destination.asset.role":           {kind: text, values: event.RoleNames[:], get: func(o *event.Observation) any { return assetOf(o.Destination.About).Role.String() }},
+	"destination.asset.criticality":    {kind: text, values: event.CriticalityNames[:], get: func(o *event.Observation) any { return assetOf(o.Destination.About).Criticality.String() }},
+	"source.network.name":              {kind: text, get: func(o *event.Observation) any { return networkOf(o.Source.About) }},
+	"destination.network.name":         {kind: text, get: func(o *event.Observation) any { return networkOf(o.Destination.About) }},
+	"destination.service.provider":     {kind: text, get: func(o *event.Observation) any { return serviceOf(o.Destination.About).Provider }},
+	"destination.service.name":         {kind: text, get: func(o *event.Observation) any { return serviceOf(o.Destination.About).Name }},
+	"source.geo.country_iso_code":      {kind: text, get: func(o *event.Observation) any { return geoOf(o.Source.About).Country }},
+	"source.as.number":                 {kind: number, get: func(o *event.Observation) any { return float64(geoOf(o.Source.About).ASN) }},
+	"source.as.organization.name":      {kind: text, get: func(o *event.Observation) any { return geoOf(o.Source.About).Organization }},
+	"destination.geo.country_iso_code": {kind: text, get: func(o *event.Observation) any { return geoOf(o.Destination.About).Country }},
+	"destination.as.number":            {kind: number, get: func(o *event.Observation) any { return float64(geoOf(o.Destination.About).ASN) }},
+	"destination.as.organization.name": {kind: text, get: func(o *event.Observation) any { return geoOf(o.Destination.About).Organization }},
 	"network.direction": {kind: text, values: []string{"inbound", "outbound", "internal", "external"},
 		get: func(o *event.Observation) any { return o.Direction }},
 	"network.transport": {kind: text, get: func(o *event.Observation) any { return o.Proto.String() }},
@@ -260,27 +262,35 @@ var (
 )
 
 // geoOf returns where an end is.
-func geoOf(e *event.Endpoint) *event.Geo {
-	if e.About == nil || e.About.Geo == nil {
+func geoOf(a *event.About) *event.Geo {
+	if a == nil || a.Geo == nil {
 		return &noGeo
 	}
-	return e.About.Geo
+	return a.Geo
 }
 
 // serviceOf returns whose network an end is in.
-func serviceOf(e *event.Endpoint) *event.Service {
-	if e.About == nil || e.About.Service == nil {
+func serviceOf(a *event.About) *event.Service {
+	if a == nil || a.Service == nil {
 		return &noService
 	}
-	return e.About.Service
+	return a.Service
 }
 
 // assetOf returns what the inventory says of an end.
-func assetOf(e *event.Endpoint) *event.Asset {
-	if e.About == nil || e.About.Asset == nil {
+func assetOf(a *event.About) *event.Asset {
+	if a == nil || a.Asset == nil {
 		return &noAsset
 	}
-	return e.About.Asset
+	return a.Asset
+}
+
+// networkOf returns what the site calls the network of an end.
+func networkOf(a *event.About) string {
+	if a == nil {
+		return ""
+	}
+	return a.Network
 }
 
 func addressOf(e *event.Endpoint) string {

@@ -109,6 +109,15 @@ func app(e *event.Event) *event.App           { return e.App }
 func threat(e *event.Event) *event.Indicator  { return e.Threat }
 func far(e *event.Event) *event.Known         { return e.Far() }
 
+func origAbout(e *event.Event) *event.About { return e.Orig.About }
+func respAbout(e *event.Event) *event.About { return e.Resp.About }
+
+func origAsset(e *event.Event) *event.Asset     { return assetOf(e.Orig.About) }
+func respAsset(e *event.Event) *event.Asset     { return assetOf(e.Resp.About) }
+func origGeo(e *event.Event) *event.Geo         { return geoOf(e.Orig.About) }
+func respGeo(e *event.Event) *event.Geo         { return geoOf(e.Resp.About) }
+func respService(e *event.Event) *event.Service { return serviceOf(e.Resp.About) }
+
 // recordFields are what conditions on records can name. The names are those of ECS
 // where it has one; the rest is the sensor's word below the name of its log. fields.tsv
 // says what they are.
@@ -141,6 +150,20 @@ var recordCommon = map[string]recordField{
 	"source.asset.criticality":                textOf(allKinds, itself, func(e *event.Event) string { return e.Orig.Worth.String() }, event.CriticalityNames[:]...),
 	"destination.asset.role":                  textOf(allKinds, itself, func(e *event.Event) string { return e.Resp.Role.String() }, event.RoleNames[:]...),
 	"destination.asset.criticality":           textOf(allKinds, itself, func(e *event.Event) string { return e.Resp.Worth.String() }, event.CriticalityNames[:]...),
+	"source.asset.name":                       textOf(allKinds, origAsset, func(a *event.Asset) string { return a.Name }),
+	"source.asset.owner":                      textOf(allKinds, origAsset, func(a *event.Asset) string { return a.Owner }),
+	"destination.asset.name":                  textOf(allKinds, respAsset, func(a *event.Asset) string { return a.Name }),
+	"destination.asset.owner":                 textOf(allKinds, respAsset, func(a *event.Asset) string { return a.Owner }),
+	"source.network.name":                     textOf(allKinds, origAbout, func(a *event.About) string { return a.Network }),
+	"destination.network.name":                textOf(allKinds, respAbout, func(a *event.About) string { return a.Network }),
+	"destination.service.provider":            textOf(allKinds, respService, func(s *event.Service) string { return s.Provider }),
+	"destination.service.name":                textOf(allKinds, respService, func(s *event.Service) string { return s.Name }),
+	"source.geo.country_iso_code":             textOf(allKinds, origGeo, func(g *event.Geo) string { return g.Country }),
+	"source.as.number":                        numberOf(allKinds, condition.NoUnit, origGeo, func(g *event.Geo) float64 { return float64(g.ASN) }),
+	"source.as.organization.name":             textOf(allKinds, origGeo, func(g *event.Geo) string { return g.Organization }),
+	"destination.geo.country_iso_code":        textOf(allKinds, respGeo, func(g *event.Geo) string { return g.Country }),
+	"destination.as.number":                   numberOf(allKinds, condition.NoUnit, respGeo, func(g *event.Geo) float64 { return float64(g.ASN) }),
+	"destination.as.organization.name":        textOf(allKinds, respGeo, func(g *event.Geo) string { return g.Organization }),
 	"threat.enrichments.matched.atomic":       textOf(allKinds, threat, func(i *event.Indicator) string { return i.Value }),
 	"threat.enrichments.matched.field":        textOf(allKinds, threat, func(i *event.Indicator) string { return i.Field }),
 	"threat.enrichments.indicator.type":       textOf(allKinds, threat, func(i *event.Indicator) string { return i.Type }),

@@ -66,6 +66,7 @@ counts once.`,
 	f.StringVarP(&o.output, "output", "o", "table", "`form` of the findings: table, or json (ECS documents, one a line)")
 	f.StringArrayVar(&o.rules, "rules", nil, "`folder` of rules (*.toml) beside the shipped ones; may be given again")
 	f.StringArrayVar(&o.local, "local", nil, "own `network`, such as 203.0.113.0/24; may be given again (default: private networks)")
+	f.StringArrayVar(&o.enrich.Networks, "networks", nil, "`file` of networks with names, which of them are inside, and in which VLANs; may be given again")
 	f.StringArrayVar(&o.enrich.Assets, "assets", nil, "inventory of hosts, a `file` that ends in .csv, .toml or .json; may be given again")
 	f.StringArrayVar(&o.enrich.Indicators, "indicators", nil, "threat intelligence, a `file or folder` of lists, CSV, STIX or MISP; may be given again")
 	f.StringArrayVar(&o.enrich.Allowed, "allowed", nil, "`file or folder` of what is in --indicators and does not count")

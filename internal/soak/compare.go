@@ -85,7 +85,23 @@ func finding(line []byte) (id, text string, err error) {
 		return "", "", fmt.Errorf("a finding without an id: %.200s", line)
 	}
 	delete(ev, "ingested")
+	// What is remembered of connections for findings begins anew with each start.
+	for _, part := range []string{"tls", "http", "url", "user_agent", "file"} {
+		delete(doc, part)
+	}
+	if related, ok := doc["related"].(map[string]any); ok {
+		delete(related, "hash")
+		delete(related, "hosts")
+	}
 	if own, ok := doc["tidewatch"].(map[string]any); ok {
+		delete(own, "session")
+		if samples, ok := own["sample"].([]any); ok {
+			for _, one := range samples {
+				for _, part := range []string{"server_name", "ja4", "user_agent"} {
+					delete(one.(map[string]any), part)
+				}
+			}
+		}
 		if b, ok := own["baseline"].(map[string]any); ok {
 			delete(b, "observations")
 			if strings.Contains(fmt.Sprint(b["text"]), "peers that answer") {

@@ -11,7 +11,7 @@ import (
 )
 
 // templateVersion counts changes of what the templates say. Setup replaces older ones.
-const templateVersion = 2
+const templateVersion = 3
 
 // fieldLimit is how many fields an index may have: far more than documents have, so
 // that only a mistake reaches it.
