@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"tidewatch/enrich"
 	"tidewatch/internal/strict"
 )
 
@@ -54,7 +55,7 @@ func TestFileHasEveryKey(t *testing.T) {
 	text := read(t, "tidewatch.toml")
 	var c Config
 	shown := commented.ReplaceAllString(text, "$1")
-	if bad := strict.Decode(strict.NewDocument("tidewatch.toml", shown), &c); len(bad) != 2 || !strings.Contains(strict.Join(bad).Error(), "a Redis server beside") || !strings.Contains(strict.Join(bad).Error(), "a list or stream without a name") {
+	if bad := strict.Decode(strict.NewDocument("tidewatch.toml", shown), &c); len(bad) != 4 || !strings.Contains(strict.Join(bad).Error(), "no column holds the indicators") || !strings.Contains(strict.Join(bad).Error(), "a Redis server beside") || !strings.Contains(strict.Join(bad).Error(), "a list or stream without a name") {
 		t.Fatalf("the file without its comment signs: %v", strict.Join(bad))
 	}
 	var in Input
@@ -64,6 +65,11 @@ func TestFileHasEveryKey(t *testing.T) {
 	in.Redis.Keys = []string{}
 	if d := cmp.Diff(map[string]Input{"zeek": in}, c.Inputs, secrets); d != "" {
 		t.Errorf("[input.zeek] (-default +file):\n%s", d)
+	}
+	var feed enrich.Feed
+	feed.SetDefaults()
+	if d := cmp.Diff(map[string]enrich.Feed{"partner": feed}, c.Enrich.Feeds); d != "" {
+		t.Errorf("[enrich.feed.partner] (-default +file):\n%s", d)
 	}
 	var es Elasticsearch
 	es.SetDefaults()
@@ -119,7 +125,7 @@ func keysOf(t reflect.Type, table string) (keys []string) {
 		path := strings.TrimPrefix(table+"."+key, ".")
 		ft := f.Type
 		if ft.Kind() == reflect.Map && ft.Elem().Kind() == reflect.Struct {
-			path, ft = path+".zeek", ft.Elem()
+			path, ft = path+map[string]string{"input": ".zeek", "enrich.feed": ".partner"}[path], ft.Elem()
 		}
 		if ft.Kind() == reflect.Pointer {
 			ft = ft.Elem()

@@ -2,8 +2,10 @@ package enrich
 
 import (
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
+	"strings"
 )
 
 // Config says which files hold what the sensor could not know.
@@ -14,11 +16,33 @@ type Config struct {
 	Services   []string `toml:"services"`   // networks of providers
 	Geo        []string `toml:"geo"`        // databases of countries, cities and autonomous systems
 	Allowed    []string `toml:"allowed"`    // what never matches: files and folders
+	// Feeds are tables of indicators whose columns are named here, by the names that
+	// findings call them.
+	Feeds map[string]Feed `toml:"feed"`
 }
+
+// Feed is a file of indicators in columns. A column is named as the file's header does, or
+// by its number, as "#3": where all are, the file has no header. "" is none.
+type Feed struct {
+	Path        string `toml:"path"`
+	Separator   string `toml:"separator"` // one character
+	Value       string `toml:"value"`
+	Confidence  string `toml:"confidence"` // 0 to 100, or a word
+	Expires     string `toml:"expires"`
+	FirstSeen   string `toml:"first_seen"`
+	Description string `toml:"description"`
+	TLP         string `toml:"tlp"`
+	// What holds where a row says nothing: a confidence of 0 to 100, -1 for none, and a TLP.
+	DefaultConfidence int    `toml:"default_confidence"`
+	DefaultTLP        string `toml:"default_tlp"`
+}
+
+// SetDefaults sets what holds where a file does not say otherwise.
+func (f *Feed) SetDefaults() { f.Separator, f.DefaultConfidence = ",", -1 }
 
 // DefaultConfig names no files.
 func DefaultConfig() Config {
-	return Config{Networks: []string{}, Assets: []string{}, Indicators: []string{}, Allowed: []string{}, Services: []string{}, Geo: []string{}}
+	return Config{Networks: []string{}, Assets: []string{}, Indicators: []string{}, Allowed: []string{}, Services: []string{}, Geo: []string{}, Feeds: map[string]Feed{}}
 }
 
 // Check reports paths that depend on where the sidecar was started.
@@ -30,9 +54,32 @@ func (c *Config) Check(bad func(key, what, allowed string)) {
 			}
 		}
 	}
+	for _, name := range slices.Sorted(maps.Keys(c.Feeds)) {
+		f := c.Feeds[name]
+		at := func(key string) string { return "feed." + name + "." + key }
+		if !filepath.IsAbs(f.Path) {
+			bad(at("path"), fmt.Sprintf("path = %q", f.Path), "an absolute path")
+		}
+		if len(f.Separator) != 1 || f.Separator == "\"" || f.Separator == "\n" {
+			bad(at("separator"), fmt.Sprintf("separator = %q", f.Separator), `one character, such as "," ";" or "\t"`)
+		}
+		if f.Value == "" {
+			bad(at("value"), "no column holds the indicators", `the name of a column, or its number, such as "#3"`)
+		}
+		if f.DefaultConfidence < -1 || f.DefaultConfidence > 100 {
+			bad(at("default_confidence"), fmt.Sprintf("default_confidence = %d", f.DefaultConfidence), "0 to 100, or -1 for none")
+		}
+		if f.DefaultTLP != "" && tlpOf(f.DefaultTLP) == 0 {
+			bad(at("default_tlp"), fmt.Sprintf("default_tlp = %q", f.DefaultTLP), strings.Join(tlps[1:], ", "))
+		}
+	}
 }
 
 // paths returns all files and folders.
 func (c *Config) paths() []string {
-	return slices.Concat(c.Networks, c.Assets, c.Indicators, c.Allowed, c.Services, c.Geo)
+	var feeds []string
+	for _, name := range slices.Sorted(maps.Keys(c.Feeds)) {
+		feeds = append(feeds, c.Feeds[name].Path)
+	}
+	return slices.Concat(feeds, c.Networks, c.Assets, c.Indicators, c.Allowed, c.Services, c.Geo)
 }

@@ -75,8 +75,8 @@ func (c *Context) readAll() (*snapshot, error) {
 	if s.assets, err = ReadInventory(cfg.Assets); err != nil {
 		problems = append(problems, err)
 	}
-	if len(cfg.Indicators) > 0 {
-		if s.intel, err = readIndicators(cfg.Indicators, cfg.Allowed); err != nil {
+	if len(cfg.Indicators)+len(cfg.Feeds) > 0 {
+		if s.intel, err = readIndicators(cfg.Indicators, cfg.Allowed, cfg.Feeds); err != nil {
 			problems = append(problems, err)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -36,12 +37,19 @@ type feed struct {
 	refused int
 	first   *strict.Problem // what was refused first
 	file    string
+	form    *Feed // nil: the file itself says what it is
 }
 
-// readIndicators reads files, and all files of folders in the order of their names.
-func readIndicators(paths, allow []string) (*Indicators, error) {
+// readIndicators reads files, all files of folders in the order of their names, and feeds.
+func readIndicators(paths, allow []string, feeds map[string]Feed) (*Indicators, error) {
 	x := newIndicators()
 	err := x.readAll(paths)
+	for _, name := range slices.Sorted(maps.Keys(feeds)) {
+		form := feeds[name]
+		if p := x.readFile(form.Path, name, &form); p != nil {
+			err = errors.Join(err, strict.Join([]*strict.Problem{p}))
+		}
+	}
 	if len(allow) > 0 {
 		x.allowed = newIndicators()
 		err = errors.Join(err, x.allowed.readAll(allow))
@@ -63,7 +71,10 @@ func (x *Indicators) readAll(paths []string) error {
 			case d.IsDir() || name != path && strings.HasPrefix(d.Name(), "."):
 				return nil
 			}
-			if p := x.readFile(name); p != nil {
+			if isCatalogue(name) {
+				return nil
+			}
+			if p := x.readFile(name, strings.TrimSuffix(filepath.Base(name), filepath.Ext(name)), nil); p != nil {
 				problems = append(problems, p)
 			}
 			return nil
@@ -77,13 +88,18 @@ func (x *Indicators) readAll(paths []string) error {
 
 // readFile reads one file. It is an error if more than a tenth of it, or nothing, is
 // understood: then it is broken, or of another form.
-func (x *Indicators) readFile(path string) *strict.Problem {
-	name := strings.TrimSuffix(filepath.Base(path), filepath.Ext(path))
+func (x *Indicators) readFile(path, name string, form *Feed) *strict.Problem {
 	if len(x.names) >= 1<<16-1 {
 		return &strict.Problem{File: path, What: "more than 65,534 files of indicators"}
 	}
 	x.names = append(x.names, name)
-	f := &feed{into: x, file: path, note: note{provider: uint16(len(x.names) - 1), confidence: notSaid}}
+	f := &feed{into: x, file: path, form: form, note: note{provider: uint16(len(x.names) - 1), confidence: notSaid}}
+	if form != nil {
+		f.note.tlp = tlpOf(form.DefaultTLP)
+		if form.DefaultConfidence >= 0 {
+			f.note.confidence = uint8(form.DefaultConfidence)
+		}
+	}
 	in, err := os.Open(path)
 	if err != nil {
 		return &strict.Problem{File: path, What: errors.Unwrap(err).Error()}
@@ -95,7 +111,11 @@ func (x *Indicators) readFile(path string) *strict.Problem {
 	}
 	r := bufio.NewReaderSize(in, longestLine)
 	head, _ := r.Peek(512)
-	if b := bytes.TrimLeft(bytes.TrimPrefix(head, []byte("\ufeff")), " \t\r\n"); len(b) > 0 && b[0] == '{' {
+	if form != nil {
+		if err := f.table(r); err != nil {
+			return err
+		}
+	} else if b := bytes.TrimLeft(bytes.TrimPrefix(head, []byte("\ufeff")), " \t\r\n"); len(b) > 0 && b[0] == '{' {
 		text, err := readBounded(path, maxBundle)
 		if err == nil {
 			err = f.json(text)
@@ -112,6 +132,32 @@ func (x *Indicators) readFile(path string) *strict.Problem {
 	}
 	return nil
 }
+
+// isCatalogue reports whether a file belongs to a feed of MISP beside its events: the list
+// of them, and the digests of their values, which are no indicators.
+func isCatalogue(path string) bool {
+	switch filepath.Base(path) {
+	case "manifest.json":
+		b, err := readBounded(path, maxBundle)
+		var events map[string]struct {
+			Info *string `json:"info"`
+		}
+		if err != nil || json.Unmarshal(b, &events) != nil {
+			return false
+		}
+		for id, e := range events {
+			if !uuidForm.MatchString(id) || e.Info == nil {
+				return false
+			}
+		}
+		return true
+	case "hashes.csv":
+		return isCatalogue(filepath.Join(filepath.Dir(path), "manifest.json"))
+	}
+	return false
+}
+
+var uuidForm = regexp.MustCompile(`^[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
 
 // refuse notes an entry that is no indicator.
 func (f *feed) refuse(line int, excerpt string) {
@@ -141,7 +187,7 @@ const (
 var columnsOf = map[string]column{
 	"url": columnValue, "ioc": columnValue, "iocvalue": columnValue, "indicator": columnValue, "value": columnValue, "dstip": columnValue, "ip": columnValue,
 	"ipaddress": columnValue, "sha1": columnValue, "sha256": columnValue, "sha256hash": columnValue, "md5": columnValue, "md5hash": columnValue, "sha1hash": columnValue,
-	"ja3md5": columnValue, "ja3": columnValue, "ja4": columnValue, "domain": columnValue, "host": columnValue, "hash": columnValue, "cidr": columnValue, "network": columnValue,
+	"hassh": columnValue, "ja3md5": columnValue, "ja3": columnValue, "ja4": columnValue, "domain": columnValue, "host": columnValue, "hash": columnValue, "cidr": columnValue, "network": columnValue,
 	"dateadded": columnFirst, "firstseen": columnFirst, "firstseenutc": columnFirst, "listingdate": columnFirst,
 	"expires": columnExpires, "expiry": columnExpires, "expiration": columnExpires, "validuntil": columnExpires,
 	"confidence": columnConfidence, "confidencelevel": columnConfidence,
@@ -176,9 +222,12 @@ func header(line string) (cols []column) {
 }
 
 // splitCSV reads one line of CSV; nil if it is none.
-func splitCSV(line string) []string {
+func splitCSV(line string) []string { return splitTable(line, ',') }
+
+// splitTable is splitCSV for another separator.
+func splitTable(line string, separator rune) []string {
 	r := csv.NewReader(strings.NewReader(line))
-	r.TrimLeadingSpace, r.LazyQuotes = true, true
+	r.Comma, r.TrimLeadingSpace, r.LazyQuotes = separator, separator != '\t', true
 	row, err := r.Read()
 	if err != nil {
 		return nil
@@ -210,7 +259,7 @@ func (f *feed) lines(r *bufio.Reader) *strict.Problem {
 		case cols == nil && f.taken+f.refused == 0 && header(line) != nil:
 			cols = header(line)
 		case cols != nil:
-			f.row(n, line, cols)
+			f.row(n, line, splitCSV(line), cols)
 		default:
 			f.plain(n, line)
 		}
@@ -220,10 +269,74 @@ func (f *feed) lines(r *bufio.Reader) *strict.Problem {
 	}
 }
 
-// row takes a line of CSV.
-func (f *feed) row(n int, line string, cols []column) {
+// table reads a file whose columns the configuration names.
+func (f *feed) table(r *bufio.Reader) *strict.Problem {
+	names := []struct {
+		name string
+		is   column
+	}{
+		{f.form.Value, columnValue}, {f.form.Confidence, columnConfidence}, {f.form.Expires, columnExpires},
+		{f.form.FirstSeen, columnFirst}, {f.form.Description, columnText}, {f.form.TLP, columnTLP},
+	}
+	var cols []column
+	header := false
+	put := func(at int, is column) {
+		for len(cols) <= at {
+			cols = append(cols, columnOther)
+		}
+		cols[at] = is
+	}
+	for _, n := range names {
+		if at, err := strconv.Atoi(strings.TrimPrefix(n.name, "#")); strings.HasPrefix(n.name, "#") && err == nil && at >= 1 && at <= 1000 {
+			put(at-1, n.is)
+		} else if n.name != "" {
+			header = true
+		}
+	}
+	for n := 1; ; n++ {
+		b, err := r.ReadSlice('\n')
+		switch {
+		case errors.Is(err, bufio.ErrBufferFull):
+			return &strict.Problem{File: f.file, Line: n, What: "the line is longer than 64 KiB"}
+		case err != nil && err != io.EOF:
+			return &strict.Problem{File: f.file, Line: n, What: err.Error()}
+		}
+		if n == 1 {
+			b = bytes.TrimPrefix(b, []byte("\ufeff"))
+		}
+		line := strings.Trim(string(b), "\r\n")
+		switch {
+		case strings.TrimSpace(line) == "":
+		case header:
+			all := splitTable(strings.TrimLeft(line, "# "), rune(f.form.Separator[0]))
+			if len(all) < 2 && line[0] == '#' {
+				break // a remark
+			}
+			for _, c := range names {
+				at := slices.IndexFunc(all, func(s string) bool { return strings.EqualFold(strings.TrimSpace(s), c.name) })
+				switch {
+				case c.name == "" || strings.HasPrefix(c.name, "#"):
+				case at < 0:
+					return &strict.Problem{File: f.file, Line: n, Excerpt: line, What: fmt.Sprintf("there is no column %q%s", c.name, strict.Nearest(c.name, all)), Allowed: strings.Join(all, ", ")}
+				default:
+					put(at, c.is)
+				}
+			}
+			header = false
+		case line[0] == '#':
+		default:
+			f.row(n, line, splitTable(line, rune(f.form.Separator[0])), cols)
+		}
+		if err == io.EOF {
+			return nil
+		}
+	}
+}
+
+// row takes a row of a table.
+func (f *feed) row(n int, line string, row []string, cols []column) {
 	note, value, text := f.note, "", ""
-	for i, v := range splitCSV(line) {
+	for i, v := range row {
 		if i >= len(cols) || v == "" {
 			continue
 		}
@@ -525,7 +638,7 @@ func (f *feed) attribute(e *mispEvent, a *mispAttribute) {
 		value, _, _ = strings.Cut(value, "|")
 	}
 	switch t, _, _ := strings.Cut(a.Type, "|"); t {
-	case "ip-dst", "ip-src", "domain", "hostname", "url", "md5", "sha1", "sha256", "filename", "ja3-fingerprint-md5", "ja4",
+	case "ip-dst", "ip-src", "domain", "hostname", "url", "md5", "sha1", "sha256", "filename", "ja3-fingerprint-md5", "ja4", "hassh-md5", "hasshserver-md5",
 		"x509-fingerprint-sha1", "x509-fingerprint-md5", "x509-fingerprint-sha256":
 	default:
 		return

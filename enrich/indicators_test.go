@@ -39,6 +39,10 @@ func record(field, v string) *event.Event {
 	case "url":
 		host, uri, _ := strings.Cut(v, "/")
 		e.HTTP = &event.HTTP{Host: host, URI: "/" + uri}
+	case "hassh":
+		e.SSH = &event.SSH{HASSH: v}
+	case "answer":
+		e.DNS = &event.DNS{Query: "fine.example", Answers: []string{"TXT 5 v=spf1 ~all", "", "fine2.example", "10.0.0.7", v}}
 	case "file":
 		e.File = &event.File{SHA256: v}
 	}
@@ -107,6 +111,90 @@ func TestFeeds(t *testing.T) {
 		{"type": "ip-dst|port", "value": "198.51.100.7|443", "to_ids": true}, {"type": "domain", "value": "context.example", "to_ids": false}, {"type": "comment", "value": "x"}],
 		"Object": [{"Attribute": [{"type": "filename|sha256", "value": "a.exe|`+sha256of+`", "to_ids": true, "comment": "dropper"}]}]}}`,
 		want{"ip", "198.51.100.7", "ipv4-addr", "198.51.100.7", "Campaign", "RED", "Not Specified"}, want{"file", sha256of, "file", sha256of, "dropper", "RED", "Not Specified"}, none("dns", "context.example"))
+}
+
+// A name that leads to what is listed is listed; so is a fingerprint of SSH.
+func TestAnswersAndHASSH(t *testing.T) {
+	x := open(t, Config{Indicators: []string{write(t, "list.txt", "198.51.100.7\n2001:db8::/32\n10.0.0.7\nevil.example\n"+ja3of+"\n")}, Allowed: []string{write(t, "allow.txt", "2001:db8:1::/48\n")}})
+	for _, w := range []struct{ kind, value, field, atomic string }{
+		{"answer", "198.51.100.7", "dns.resolved_ip", "198.51.100.7"},
+		{"answer", "2001:db8::5", "dns.resolved_ip", "2001:db8::5"},
+		{"answer", "cdn.Evil.example", "dns.answers.data", "evil.example"},
+		{"answer", "198.51.100.8", "", ""},
+		{"answer", "2001:db8:1::5", "", ""}, // allowed
+		{"hassh", ja3of, "ssh.hassh", ja3of},
+	} {
+		e := record(w.kind, w.value)
+		x.Enrich(e)
+		got := event.Indicator{}
+		if e.Threat != nil {
+			got = *e.Threat
+		}
+		if got.Field != w.field || got.Value != w.atomic {
+			t.Errorf("%s %s: %+v", w.kind, w.value, got)
+		}
+	}
+}
+
+// Columns have the names that the configuration says.
+func TestFeedColumns(t *testing.T) {
+	f := func(form Feed, text string, want ...event.Indicator) {
+		t.Helper()
+		form.Path = write(t, "partner.csv", text)
+		x, err := Open(NewZones(nil), Config{Feeds: map[string]Feed{"partner": form}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, w := range want {
+			e := record("dns", w.Value)
+			x.Enrich(e)
+			if w.Provider == "" {
+				if e.Threat != nil {
+					t.Errorf("%s is listed: %+v", w.Value, e.Threat)
+				}
+				continue
+			}
+			if d := cmp.Diff(&w, e.Threat); d != "" {
+				t.Error(d)
+			}
+		}
+	}
+	first := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC).UnixNano()
+	f(Feed{Separator: ";", Value: "IOC", Confidence: "score", Expires: "valid to", FirstSeen: "seen", Description: "note", TLP: "marking", DefaultConfidence: -1},
+		"\ufeff# ours\nnote;ioc;score;valid to;seen;marking;ip\nbad; evil.example ;80;2026-12-01;2026-11-01;amber;10.0.0.1\n# gone\n\"a;b\";old.example;80;2026-11-01;;;\n",
+		event.Indicator{Type: "domain-name", Value: "evil.example", Field: "dns.question.name", Provider: "partner", Description: "bad", TLP: "AMBER", Confidence: 80, FirstSeen: first},
+		event.Indicator{Value: "old.example"})
+	f(Feed{Separator: "\t", Value: "#2", DefaultConfidence: 40, DefaultTLP: "green"}, "x\tevil.example\tindicator\n",
+		event.Indicator{Type: "domain-name", Value: "evil.example", Field: "dns.question.name", Provider: "partner", TLP: "GREEN", Confidence: 40})
+	path := write(t, "partner.csv", "note,ioc\nbad,evil.example\n")
+	_, err := Open(NewZones(nil), Config{Feeds: map[string]Feed{"partner": {Path: path, Separator: ",", Value: "iocs"}}})
+	if err == nil || !strings.Contains(err.Error(), "partner.csv:1") || !strings.Contains(err.Error(), "ioc") {
+		t.Errorf("a column that is not there: %v", err)
+	}
+}
+
+// A folder of MISP has its events read, and neither the list of them nor the digests.
+func TestMISPFeed(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"manifest.json": `{"55b9f0a5-3a8c-4d6a-8b0b-3a0b0a0b0a0b": {"info": "Campaign", "timestamp": "1"}}`,
+		"hashes.csv":    ja3of + ",55b9f0a5-3a8c-4d6a-8b0b-3a0b0a0b0a0b\n",
+		"55b9f0a5-3a8c-4d6a-8b0b-3a0b0a0b0a0b.json": `{"Event": {"info": "Campaign", "Attribute": [{"type": "domain", "value": "evil.example", "to_ids": true}]}}`,
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	x := open(t, Config{Indicators: []string{dir}})
+	if n := x.now.Load().intel.Len(); n != 1 {
+		t.Errorf("%d indicators", n)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "manifest.json"), []byte(`{"a": {"info": 5}}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := x.Reload(); err == nil || !strings.Contains(err.Error(), "manifest.json") {
+		t.Errorf("a manifest that is none: %v", err)
+	}
 }
 
 // What is allowed never counts, and with a name all below it.
@@ -215,7 +303,9 @@ func FuzzFeed(f *testing.F) {
 			t.Fatal(err)
 		}
 		x := newIndicators()
-		x.readFile(path)
+		x.readFile(path, "a", nil)
+		form := Feed{Path: path, Separator: string(rune(1 + len(name)%126)), Value: "#1", Expires: "x"}
+		x.readFile(path, "b", &form)
 		for _, field := range []string{"dns", "url", "ja3", "cert"} {
 			e := record(field, name)
 			x.match(e)

@@ -17,6 +17,11 @@ func (x *Indicators) match(ev *event.Event) {
 	}
 	if d := ev.DNS; d != nil {
 		x.matchName(ev, d.Query, "dns.question.name")
+		x.matchAnswers(ev, d)
+	}
+	if h := ev.SSH; h != nil {
+		x.matchDigest(ev, h.HASSH, "software", "ssh.hassh")
+		x.matchDigest(ev, h.HASSHServer, "software", "ssh.hassh_server")
 	}
 	if t := ev.TLS; t != nil {
 		x.matchName(ev, t.ServerName, "tls.client.server_name")
@@ -36,6 +41,36 @@ func (x *Indicators) match(ev *event.Event) {
 	}
 	if c := ev.X509; c != nil {
 		x.matchDigest(ev, c.ID, "x509-certificate", "tls.server.hash")
+	}
+}
+
+// mostAnswers is how many answers of a DNS record are looked up.
+const mostAnswers = 16
+
+// matchAnswers looks up what a name leads to: addresses, and other names.
+func (x *Indicators) matchAnswers(ev *event.Event, d *event.DNS) {
+	if ev.Threat != nil || x.of[kindAddr]+x.nets+x.of[kindDomain] == 0 {
+		return
+	}
+	for _, s := range d.Answers[:min(len(d.Answers), mostAnswers)] {
+		if s == "" {
+			continue
+		}
+		if c := s[0]; c >= '0' && c <= '9' || strings.IndexByte(s[:min(len(s), 5)], ':') >= 0 {
+			if a, err := netip.ParseAddr(s); err == nil {
+				if a = a.Unmap(); a.IsPrivate() || a.IsLoopback() || a.IsUnspecified() {
+					continue
+				}
+				if n, ok := x.addr(a); ok && x.holds(n, ev.Time) && !x.allowed.allowsAddr(a) {
+					ev.Threat = x.indicator(n, addrType(a), a.String(), "dns.resolved_ip")
+					return
+				}
+				continue
+			}
+		}
+		if strings.IndexByte(s, ' ') < 0 {
+			x.matchName(ev, s, "dns.answers.data")
+		}
 	}
 }
 

@@ -14,6 +14,13 @@ type Known struct {
 	Name, Domain         string
 	NameHash, DomainHash uint64 // 0 if there is no name
 	Source               NameSource
+	// Alike is the domain that Domain looks like and is not: a popular one, or one that the
+	// site has long used; "" if there is none.
+	Alike string
+	// Unasked says that a connection to the outside goes to an address that has no name,
+	// by any of the sources, although DNS gives names' addresses to its originator where
+	// the sensor sees it.
+	Unasked bool
 
 	Addr Use // of the far end's address
 	// OfName and OfDomain are zero without a name.

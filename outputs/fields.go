@@ -395,6 +395,8 @@ func recordOwn() []DocumentField {
 		DocumentField{"tidewatch.far.domain_hosts", Long, "local hosts that dealt with this domain"},
 		DocumentField{"tidewatch.far.domain_since", Date, "first record about the domain"},
 		DocumentField{"tidewatch.far.rank", Long, "place in the list of popular domains"},
+		DocumentField{"tidewatch.far.looks_like", Keyword, "the domain that its domain looks like and is not"},
+		DocumentField{"tidewatch.far.unasked", Boolean, "no DNS before this connection, although its originator asks"},
 		DocumentField{"tidewatch.far.class", Keyword, "kind of service"},
 		DocumentField{"tidewatch.extra.name", Keyword, "column that was asked for by name"},
 		DocumentField{"tidewatch.extra.value", Keyword, "its value"},

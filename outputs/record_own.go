@@ -282,5 +282,9 @@ func (w *object) far(k *event.Known) {
 	if k.Rank > 0 {
 		w.whole("rank", uint64(k.Rank))
 	}
+	w.text("looks_like", k.Alike)
+	if k.Unasked {
+		w.bool("unasked", true)
+	}
 	w.text("class", k.Class.String()).close()
 }

@@ -175,6 +175,8 @@ var recordCommon = map[string]recordField{
 	"event.duration":                          numberOf(allKinds, condition.Nanoseconds, itself, func(e *event.Event) float64 { return float64(e.End - e.Time) }),
 	"destination.domain":                      textOf(allKinds, far, func(k *event.Known) string { return k.Name }),
 	"destination.registered_domain":           textOf(allKinds, far, func(k *event.Known) string { return k.Domain }),
+	"destination.unasked":                     truthOf(allKinds, far, func(k *event.Known) bool { return k.Unasked }),
+	"destination.looks_like":                  textOf(allKinds, far, func(k *event.Known) string { return k.Alike }),
 	"destination.class":                       textOf(allKinds, far, func(k *event.Known) string { return k.Class.String() }),
 	"destination.rank":                        numberOf(allKinds, condition.NoUnit, far, func(k *event.Known) float64 { return float64(k.Rank) }),
 	"destination.surprise":                    numberOf(allKinds, condition.NoUnit, far, func(k *event.Known) float64 { return population.Surprise(k.Domain) }),

@@ -91,6 +91,7 @@ func (p *Population) Forget(e state.Entity) (n int) {
 	}
 	hash := event.HashAddr(e.Host, 0, 0)
 	n += dropKey(&p.hosts.table, keyed(hash), func(day *uint16) { p.hosts.tally(*day, -1) })
+	n += dropKey(&p.askers, keyed(hash), nil)
 	id := max(uint32(hash), 1)
 	for _, u := range p.uses() {
 		n += u.forgetHost(id)

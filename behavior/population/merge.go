@@ -39,6 +39,10 @@ func Merge(a, b state.Record) (state.Record, error) {
 		e, o := readIntake(x), readIntake(y)
 		e.merge(&o)
 		writeIntake(&w, &e)
+	case partAskers:
+		a := readAsker(x)
+		a.merge(readAsker(y))
+		writeAsker(&w, &a)
 	default:
 		u, o := readUsed(x), readUsed(y)
 		u.merge(&o)
@@ -59,10 +63,10 @@ func parseKey(key []byte) (part byte, entry uint64, err error) {
 	switch part {
 	case partHosts:
 		kind = state.KindPopulation
-	case partSessions, partAddresses, partNames:
+	case partSessions, partAddresses, partNames, partAskers:
 		kind = state.KindName
 	}
-	if key[0] != kind || part > partIntake || entry == 0 {
+	if key[0] != kind || part > partAskers || entry == 0 {
 		return 0, 0, state.ErrRecord
 	}
 	return part, entry, nil
@@ -243,6 +247,10 @@ func (p *Population) record(part byte, key uint64) []byte {
 		if e, _ := p.intake.find(key); e != nil {
 			writeIntake(&w, e)
 		}
+	case partAskers:
+		if a, _ := p.askers.find(key); a != nil {
+			writeAsker(&w, a)
+		}
 	default:
 		u := p.uses()[part-partCalled]
 		if e, _ := u.wide.find(key); e != nil {
@@ -275,6 +283,8 @@ func (p *Population) touch(part byte, key uint64) {
 		touchKey(&p.names, key)
 	case partIntake:
 		touchKey(&p.intake, key)
+	case partAskers:
+		touchKey(&p.askers, key)
 	default:
 		u := p.uses()[part-partCalled]
 		touchKey(&u.wide, key)
@@ -309,6 +319,11 @@ func (p *Population) put(part byte, key uint64, value []byte) error {
 		e := readIntake(r)
 		if r.End(); r.Err == nil {
 			p.intake.restore(key, e)
+		}
+	case partAskers:
+		a := readAsker(r)
+		if r.End(); r.Err == nil {
+			p.askers.restore(key, a)
 		}
 	default:
 		return p.uses()[part-partCalled].readUse(r, key)

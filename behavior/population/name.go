@@ -19,6 +19,8 @@ type name struct {
 	text       string
 	domainHash uint64
 	last       uint32 // a bucket of Unix seconds
+	looked     uint32 // the bucket in which alike was found out
+	alike      string // the domain that its domain looks like; "" if none
 	rank       uint32
 	domain     uint8 // where the registered domain begins in text
 	class      event.Class

@@ -32,6 +32,8 @@ type Config struct {
 	LightClients, WideClients, CrowdsClients int
 
 	Intakes int // destinations to which much was sent
+	Askers  int // local hosts that DNS gives addresses to
+	Alikes  int // domains of the site that others can look like
 }
 
 // DefaultConfig returns bounds under which a Population takes 80 MB at most. A day of
@@ -42,7 +44,7 @@ func DefaultConfig() Config {
 		Light: 1 << 18, Wide: 1 << 16, Crowds: 1 << 13,
 		LightInbound: 1 << 16, WideInbound: 1 << 13, CrowdsInbound: 1 << 9,
 		LightClients: 1 << 14, WideClients: 1 << 12, CrowdsClients: 1 << 9,
-		Intakes: 1 << 14,
+		Intakes: 1 << 14, Askers: 1 << 16, Alikes: 1 << 13,
 	}
 }
 
@@ -57,6 +59,8 @@ type Population struct {
 	inbound   *uses // came from outside and that nobody inside called
 	clients   *uses // of TLS, by their fingerprints
 	intake    table[intake]
+	askers    table[asker]
+	alikes    alikes
 
 	sights  [ahead]sight
 	answers []answer // of them
@@ -75,6 +79,8 @@ func New(c Config) *Population {
 		inbound:   newUses(c.LightInbound, c.WideInbound, c.CrowdsInbound),
 		clients:   newUses(c.LightClients, c.WideClients, c.CrowdsClients),
 		intake:    newTable(c.Intakes, intakeWorth),
+		askers:    newTable(c.Askers, askerWorth),
+		alikes:    newAlikes(c.Alikes),
 	}
 }
 
@@ -108,12 +114,19 @@ func (p *Population) observe(v *sight, k *event.Known) {
 	if v.inbound {
 		return
 	}
-	p.name(v, k)
+	if v.source == event.NameQuery {
+		p.asks(v)
+	}
+	n := p.name(v, k)
 	switch {
-	case k.Source != event.NameNone:
+	case n != nil:
 		p.countName(v, k)
+		p.alikes.look(n, k, v.at)
 	case k.Class == event.ClassNone:
 		k.Class = classOfAddr(v.ev.Resp.Addr)
+	}
+	if n == nil {
+		k.Unasked = p.unasked(v)
 	}
 	p.send(v, k)
 }
@@ -154,15 +167,16 @@ func withHost(u event.Use, host uint32) event.Use {
 	return u
 }
 
-// name finds the name of the record, or what earlier ones said it is.
-func (p *Population) name(v *sight, k *event.Known) {
+// name finds the name of the record, or what earlier ones said it is. It is nil if there
+// is none.
+func (p *Population) name(v *sight, k *event.Known) *name {
 	source := v.source
 	var n *name
 	var key uint64
 	if v.own != "" {
 		var r ref
 		if n, key, r = p.intern(v.own, v.name, v.at); n == nil {
-			return
+			return nil
 		}
 		held := true
 		if source == event.NameQuery {
@@ -178,7 +192,7 @@ func (p *Population) name(v *sight, k *event.Known) {
 		n, key, source = p.remembered(v)
 	}
 	if n == nil {
-		return
+		return nil
 	}
 	k.Name, k.Domain, k.NameHash, k.DomainHash = n.text, n.text[n.domain:], key, n.domainHash
 	k.Source, k.Rank = source, n.rank
@@ -186,6 +200,7 @@ func (p *Population) name(v *sight, k *event.Known) {
 	if n.class != event.ClassNone && (k.Class == event.ClassNone || source == event.NameQuery) {
 		k.Class = n.class
 	}
+	return n
 }
 
 // countName counts a record about a name and its domain. Who only asks DNS for a

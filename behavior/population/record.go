@@ -22,6 +22,7 @@ const (
 	partInbound
 	partClients
 	partIntake
+	partAskers
 )
 
 func recordKey(kind, part byte, key uint64) []byte {
@@ -50,6 +51,7 @@ func (p *Population) Cut() []state.Record {
 	for i, u := range p.uses() {
 		rs = u.cut(rs, partCalled+byte(i))
 	}
+	rs = cutTable(rs, state.KindName, partAskers, &p.askers, writeAsker)
 	return cutTable(rs, state.KindDestination, partIntake, &p.intake, writeIntake)
 }
 
