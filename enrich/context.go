@@ -34,6 +34,7 @@ type Context struct {
 	config Config
 	now    atomic.Pointer[snapshot]
 	leases leases
+	look   chan struct{} // holds one
 	near   [nearSize][2]atomic.Pointer[near]
 	stamp  uint64 // of the files in force
 	read   uint64 // how often they were read
@@ -41,7 +42,7 @@ type Context struct {
 
 // Open reads the files. The error names all that is wrong with any of them.
 func Open(zones *Zones, cfg Config) (*Context, error) {
-	c := &Context{zones: zones, config: cfg}
+	c := &Context{zones: zones, config: cfg, look: make(chan struct{}, 1)}
 	c.stamp = c.stamps()
 	s, err := c.readAll()
 	if err != nil {
@@ -68,6 +69,13 @@ func (c *Context) readAll() (*snapshot, error) {
 	cfg := &c.config
 	c.read++
 	s := &snapshot{number: c.read}
+	var before *Indicators
+	if last := c.now.Load(); last != nil {
+		if before = last.intel; before == nil && len(cfg.Indicators)+len(cfg.Feeds) > 0 {
+			before = newIndicators() // there was none
+			before.done()
+		}
+	}
 	var err error
 	if s.zones, err = c.zones.With(cfg.Networks); err != nil {
 		problems = append(problems, err)
@@ -76,7 +84,7 @@ func (c *Context) readAll() (*snapshot, error) {
 		problems = append(problems, err)
 	}
 	if len(cfg.Indicators)+len(cfg.Feeds) > 0 {
-		if s.intel, err = readIndicators(cfg.Indicators, cfg.Allowed, cfg.Feeds); err != nil {
+		if s.intel, err = readIndicators(cfg.Indicators, cfg.Allowed, cfg.Feeds, before); err != nil {
 			problems = append(problems, err)
 		}
 	}
@@ -202,14 +210,34 @@ func (c *Context) Reload() (bool, error) {
 	return true, nil
 }
 
+// Look makes Follow look at once whether files have changed.
+func (c *Context) Look() {
+	select {
+	case c.look <- struct{}{}:
+	default: // it will
+	}
+}
+
+// Fresh returns the indicators that the last reload brought: addresses, names and
+// fingerprints of TLS clients, at most 262,144. The next call returns none.
+func (c *Context) Fresh() []event.Sought {
+	x := c.now.Load().intel
+	if x == nil {
+		return nil
+	}
+	return x.sought()
+}
+
 // Follow reads files that have changed, until ctx ends. What is broken is logged once:
-// what was read before stays in force.
-func (c *Context) Follow(ctx context.Context, every time.Duration, log *slog.Logger) {
+// what was read before stays in force. Fresh is called with the indicators that are new
+// in what was read.
+func (c *Context) Follow(ctx context.Context, every time.Duration, log *slog.Logger, fresh func([]event.Sought)) {
 	t := time.NewTicker(every)
 	defer t.Stop()
 	for {
 		select {
 		case <-t.C:
+		case <-c.look:
 		case <-ctx.Done():
 			return
 		}
@@ -218,6 +246,9 @@ func (c *Context) Follow(ctx context.Context, every time.Duration, log *slog.Log
 			log.Error("files of [enrich] have errors: what they said before stays in force", "error", err)
 		case again:
 			log.Info("files of [enrich] are read again", "assets", c.now.Load().assets.Len(), "indicators", c.now.Load().intel.Len())
+			if all := c.Fresh(); len(all) > 0 {
+				fresh(all)
+			}
 		}
 	}
 }

@@ -41,8 +41,10 @@ type feed struct {
 }
 
 // readIndicators reads files, all files of folders in the order of their names, and feeds.
-func readIndicators(paths, allow []string, feeds map[string]Feed) (*Indicators, error) {
+// It notes what is not in the table before, unless that is nil.
+func readIndicators(paths, allow []string, feeds map[string]Feed, before *Indicators) (*Indicators, error) {
 	x := newIndicators()
+	x.before = before
 	err := x.readAll(paths)
 	for _, name := range slices.Sorted(maps.Keys(feeds)) {
 		form := feeds[name]
@@ -387,6 +389,9 @@ func (f *feed) take(value string, n note, text string) bool {
 		return false
 	}
 	f.taken++
+	if f.into.before != nil {
+		f.into.compare(kind, v, p, n.expires)
+	}
 	i := f.into.noteOf(n, text)
 	if kind == kindAddr {
 		f.into.addNetwork(p, i)

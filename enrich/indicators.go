@@ -80,6 +80,9 @@ type Indicators struct {
 	// While it is filled:
 	noteIndex map[note]uint32
 	textIndex map[string]uint32
+	before    *Indicators    // what was in force until now; nil: nobody asks what is new
+	fresh     []event.Sought // what is not in it
+	passed    int            // values that are new and cannot be looked back at
 }
 
 func newIndicators() *Indicators {
@@ -211,7 +214,7 @@ func (x *Indicators) noteOf(n note, text string) uint32 {
 
 // done ends the filling.
 func (x *Indicators) done() {
-	x.noteIndex, x.textIndex = nil, nil
+	x.noteIndex, x.textIndex, x.before = nil, nil, nil
 	x.sieve = make([]uint64, len(x.slots)/8)
 	for i := range x.slots {
 		if h := x.slots[i].hash; h != 0 {

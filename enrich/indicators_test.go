@@ -382,3 +382,30 @@ func BenchmarkIndicators(b *testing.B) {
 	})
 	runtime.KeepAlive(x)
 }
+
+// A reload tells what is new, once, and nothing of what it cannot look back at.
+func TestFresh(t *testing.T) {
+	path := write(t, "list.txt", "198.51.100.7\nold.example\n")
+	x := open(t, Config{Indicators: []string{path}, Allowed: []string{write(t, "allow.txt", "fine.example\n")}})
+	if all := x.Fresh(); len(all) != 0 {
+		t.Errorf("at the start: %v", all)
+	}
+	text := "198.51.100.7\nold.example\nNEW.example\nfine.example\n198.51.100.8\n203.0.113.0/30\n10.0.0.0/8\nhttp://bad.example/x\n" + sha256of + "\n" + ja3of + "\n" + ja4of + "\n"
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := x.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, v := range x.Fresh() {
+		got = append(got, v.Kind.String()+" "+v.Value)
+	}
+	want := []string{"name new.example", "address 198.51.100.8", "address 203.0.113.0", "address 203.0.113.1", "address 203.0.113.2", "address 203.0.113.3", "fingerprint " + ja3of, "fingerprint " + ja4of}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+	if all := x.Fresh(); len(all) != 0 {
+		t.Errorf("once more: %v", all)
+	}
+}

@@ -180,6 +180,14 @@ var detectors = map[string]map[string]field{
 		"tactics":  {kind: number},
 		"rule_ids": {kind: list},
 	},
+	"lookback": {
+		"kind":     {kind: text, values: []string{"address", "name", "fingerprint"}},
+		"value":    {kind: text},
+		"hosts":    {kind: number},
+		"examples": {kind: list},
+		"ja3":      {kind: text},
+		"ja4":      {kind: text},
+	},
 	"event": {
 		"kind": {kind: text},
 	},

@@ -114,7 +114,7 @@ func Load(files ...fs.FS) (*Set, error) {
 func (s *Set) unused() map[string]bool {
 	off := map[string]bool{}
 	for _, name := range detectorNames() {
-		if _, watched := watchKinds[name]; watched || name == "risk" {
+		if _, watched := watchKinds[name]; watched || name == "risk" || name == "lookback" {
 			continue // they are there with the first of their rules
 		}
 		if !slices.ContainsFunc(s.rules, func(r *rule) bool { return r.detector == name }) {

@@ -90,7 +90,7 @@ func (p *Population) Forget(e state.Entity) (n int) {
 		return n + p.forgetName(&e)
 	}
 	hash := event.HashAddr(e.Host, 0, 0)
-	n += dropKey(&p.hosts.table, keyed(hash), func(day *uint16) { p.hosts.tally(*day, -1) })
+	n += dropKey(&p.hosts.table, keyed(hash), func(a *active) { p.hosts.tally(a.day, -1) })
 	n += dropKey(&p.askers, keyed(hash), nil)
 	id := max(uint32(hash), 1)
 	for _, u := range p.uses() {

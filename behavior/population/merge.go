@@ -232,8 +232,8 @@ func (p *Population) record(part byte, key uint64) []byte {
 	w := state.Writer{B: []byte{version}}
 	switch part {
 	case partHosts:
-		if day, _ := p.hosts.find(key); day != nil {
-			w.U16(*day)
+		if a, _ := p.hosts.find(key); a != nil {
+			w.U16(a.day)
 		}
 	case partSessions, partAddresses:
 		if l, _ := p.links(part).find(key); l != nil {

@@ -135,10 +135,10 @@ func (p *Population) observe(v *sight, k *event.Known) {
 // those that answer one.
 func (p *Population) populate(ev *event.Event, at moment) {
 	if ev.Orig.Scope == event.ScopeLocal {
-		p.hosts.see(ev.Orig.Hash, at)
+		p.hosts.see(ev.Orig.Hash, ev.Orig.Addr, at)
 	}
 	if ev.Resp.Scope == event.ScopeLocal && ev.Outcome == event.OutcomeAnswered {
-		p.hosts.see(ev.Resp.Hash, at)
+		p.hosts.see(ev.Resp.Hash, ev.Resp.Addr, at)
 	}
 }
 

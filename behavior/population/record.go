@@ -44,7 +44,7 @@ func cutTable[E any](rs []state.Record, kind, part byte, t *table[E], write func
 // Cut returns the records of what changed since the last Cut, or ever. Where two have
 // one key the later one counts.
 func (p *Population) Cut() []state.Record {
-	rs := cutTable(nil, state.KindPopulation, partHosts, &p.hosts.table, func(w *state.Writer, day *uint16) { w.U16(*day) })
+	rs := cutTable(nil, state.KindPopulation, partHosts, &p.hosts.table, func(w *state.Writer, a *active) { w.U16(a.day) })
 	rs = cutTable(rs, state.KindName, partSessions, &p.sessions, writeLink)
 	rs = cutTable(rs, state.KindName, partAddresses, &p.addresses, writeLink)
 	rs = cutTable(rs, state.KindName, partNames, &p.names, writeName)
@@ -147,10 +147,12 @@ func (h *hosts) readHost(r *state.Reader, key uint64) error {
 	if r.End(); r.Err != nil {
 		return r.Err
 	}
+	a := active{day: day}
 	if old, _ := h.find(key); old != nil {
-		h.tally(*old, -1)
+		h.tally(old.day, -1)
+		a.addr = old.addr
 	}
-	h.restore(key, day)
+	h.restore(key, a)
 	h.tally(day, 1)
 	return nil
 }

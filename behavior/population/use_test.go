@@ -3,6 +3,7 @@ package population
 import (
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -211,7 +212,7 @@ func TestHosts(t *testing.T) {
 			at = on(future - testDay)
 		}
 		host := mix(1 + uint64(r.IntN(1+i/100)))
-		h.see(host, at)
+		h.see(host, netip.Addr{}, at)
 		last[keyed(host)] = max(last[keyed(host)], at.day)
 		if i%97 != 0 {
 			continue

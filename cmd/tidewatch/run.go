@@ -18,6 +18,7 @@ import (
 	"tidewatch/behavior/redis"
 	"tidewatch/configs"
 	"tidewatch/enrich"
+	"tidewatch/event"
 	"tidewatch/internal/journal"
 	"tidewatch/internal/monitor"
 	"tidewatch/internal/neighbour"
@@ -164,8 +165,30 @@ func runSidecar(ctx context.Context, t terminal, path string) (err error) {
 			return err // or it was stopped before there was anything to do
 		}
 	}
-	go s.context.Follow(following, reloadEvery, s.log)
+	go s.context.Follow(following, reloadEvery, s.log, func(fresh []event.Sought) { s.lookBack(following, fresh) })
 	return s.live(ctx, hup, changes)
+}
+
+// lookBack asks what is remembered of far ends for indicators that are new. Where a
+// generation ends meanwhile, the next one is asked from the beginning: what is found twice
+// has one id.
+func (s *sidecar) lookBack(ctx context.Context, fresh []event.Sought) {
+	for ctx.Err() == nil {
+		_, p := s.status.running()
+		if p != nil {
+			asking, stop := context.WithTimeout(ctx, s.cfg.General.Grace) // an output may be away
+			err := p.LookBack(asking, fresh)
+			stop()
+			if err == nil {
+				s.log.Info("looked back for new indicators", "indicators", len(fresh))
+				return
+			}
+		}
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+		}
+	}
 }
 
 // readRules loads the rules. A condition of the configuration may name their zones.
@@ -344,11 +367,13 @@ func (s *sidecar) swap(ctx context.Context, set *rules.Set) bool {
 	return true
 }
 
-// reload opens output files again and reads the rules again. It returns new ones to go on
+// reload opens output files again, reads the rules again, and has it looked whether files
+// of [enrich] have changed. It returns new ones to go on
 // with, or nil.
 func (s *sidecar) reload() *rules.Set {
 	s.notify.Reloading()
 	s.outputs.Reopen()
+	s.context.Look()
 	set, err := readRules(s.cfg)
 	if err != nil {
 		s.status.reloaded(false)

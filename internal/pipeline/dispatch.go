@@ -80,6 +80,10 @@ func (d *dispatch) run(ctx context.Context) {
 			if !d.send(ctx, item{swap: sw}) {
 				return
 			}
+		case l := <-d.looked():
+			if !d.lookBack(ctx, l) {
+				return
+			}
 		case took := <-d.committed:
 			// Committing costs at most about 5 % of the time, unless it takes very long.
 			d.flying = false

@@ -180,6 +180,8 @@ type Pipeline struct {
 	counters counters
 	swaps    chan *swap
 	swapping sync.Once // makes swaps
+	looks    chan *looking
+	looker   sync.Once // makes looks
 }
 
 // ErrGrace is returned by Run if the grace period ended before everything read
@@ -195,6 +197,7 @@ type item struct {
 	epoch  *epoch
 	shared *shared
 	swap   *swap
+	told   []event.Observation // by a look back; for the first shard
 	finish bool
 }
 
@@ -380,6 +383,10 @@ func (r *graph) shard(ctx context.Context, i int, s Shard) {
 			res.cut = s.(Cutter).Cut()
 			if r.Exchange != nil {
 				res.met = s.(Sharer).Wanted()
+			}
+		case it.told != nil:
+			if i == 0 {
+				seen = append(seen, it.told...)
 			}
 		case it.shared != nil:
 			seen = it.shared.give(s.(Sharer), seen)
