@@ -194,6 +194,15 @@ func (c *Context) about(s *snapshot, a netip.Addr, vlan uint16, at int64) *event
 	return about
 }
 
+// AssetOf returns what the inventory calls the owner of a hardware address; "" if it has
+// none.
+func (c *Context) AssetOf(mac [6]byte) string {
+	if a := c.now.Load().assets.hardware[mac]; a != nil {
+		return a.Name
+	}
+	return ""
+}
+
 // Reload reads the files again if one of them has changed, and reports whether it did
 // so. What has errors changes nothing; the error names them.
 func (c *Context) Reload() (bool, error) {

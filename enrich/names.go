@@ -38,7 +38,7 @@ type leases struct {
 // learn takes a DHCP record in which a server gives an address away.
 func (l *leases) learn(ev *event.Event) {
 	d := ev.DHCP
-	if d == nil || !d.AssignedAddr.IsValid() || d.AssignedAddr.IsUnspecified() {
+	if !d.Gives() {
 		return
 	}
 	mac, err := net.ParseMAC(d.MAC)

@@ -1,6 +1,9 @@
 package event
 
-import "net/netip"
+import (
+	"net/netip"
+	"strings"
+)
 
 // Column names one column of a record. A record's Set says which of its columns
 // the sensor wrote: an unset column, an empty one and a zero are three things.
@@ -492,6 +495,19 @@ type DHCP struct {
 	ClientMessage string
 	ServerMessage string
 	Duration      int64 // nanoseconds
+}
+
+// Gives reports whether a server gives an address away: an offer does not.
+func (d *DHCP) Gives() bool {
+	if d == nil || !d.AssignedAddr.IsValid() || d.AssignedAddr.IsUnspecified() {
+		return false
+	}
+	for _, t := range d.MsgTypes {
+		if strings.EqualFold(t, "ack") {
+			return true
+		}
+	}
+	return len(d.MsgTypes) == 0
 }
 
 // Notice holds the columns of what a sensor itself found odd: notice, weird, alert, anomaly.

@@ -18,7 +18,7 @@ func CommunityID(e *Event) string {
 		return ""
 	}
 	p := communityPorts(e)
-	a, b, pa, pb := e.Orig.Addr, e.Resp.Addr, p.orig, p.resp
+	a, b, pa, pb := e.SeenOrig(), e.SeenResp(), p.orig, p.resp
 	if p.swap(e) {
 		a, b, pa, pb = b, a, pb, pa
 	}
@@ -47,7 +47,7 @@ func (p flowPorts) swap(e *Event) bool {
 	if p.oneWay {
 		return false
 	}
-	switch c := e.Orig.Addr.Compare(e.Resp.Addr); {
+	switch c := e.SeenOrig().Compare(e.SeenResp()); {
 	case c != 0:
 		return c > 0
 	default:

@@ -165,7 +165,7 @@ func le64(b []byte) uint64 {
 // it, since one sensor may log them and the other not.
 func HashConn(e *Event) uint64 {
 	p := communityPorts(e)
-	a, b, pa, pb := bareHash(e, &e.Orig), bareHash(e, &e.Resp), p.orig, p.resp
+	a, b, pa, pb := bareHash(e, &e.Orig, e.SeenOrig()), bareHash(e, &e.Resp, e.SeenResp()), p.orig, p.resp
 	if p.swap(e) {
 		a, b, pa, pb = b, a, pb, pa
 	}
@@ -173,9 +173,9 @@ func HashConn(e *Event) uint64 {
 }
 
 // bareHash is the hash of a host's address without VLANs: often it has that already.
-func bareHash(e *Event, h *Host) uint64 {
-	if e.VLAN|e.InnerVLAN == 0 && h.Hash != 0 {
+func bareHash(e *Event, h *Host, seen netip.Addr) uint64 {
+	if e.VLAN|e.InnerVLAN == 0 && h.Hash != 0 && seen == h.Addr {
 		return h.Hash
 	}
-	return HashAddr(h.Addr, 0, 0)
+	return HashAddr(seen, 0, 0)
 }

@@ -103,6 +103,9 @@ type Endpoint struct {
 	Bytes   uint64
 	Packets uint64
 	About   *About // nil if nothing is known
+	// Entity is the address under which the host is known, if it has moved since; else
+	// it is not valid.
+	Entity netip.Addr
 }
 
 // Evidence is one thing that speaks for the case, or against it.
@@ -244,7 +247,7 @@ func (s Severity) above() Severity {
 func SampleOf(ev *Event) Sample {
 	s := Sample{
 		UID: Clone(ev.UID), Time: ev.Time, Duration: ev.End - ev.Time,
-		Orig: netip.AddrPortFrom(ev.Orig.Addr, ev.Orig.Port), Resp: netip.AddrPortFrom(ev.Resp.Addr, ev.Resp.Port),
+		Orig: netip.AddrPortFrom(ev.SeenOrig(), ev.Orig.Port), Resp: netip.AddrPortFrom(ev.SeenResp(), ev.Resp.Port),
 	}
 	if c := ev.Conn; c != nil {
 		s.OrigBytes, s.RespBytes = max(c.OrigBytes, c.OrigIPBytes), max(c.RespBytes, c.RespIPBytes)

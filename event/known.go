@@ -1,11 +1,20 @@
 package event
 
+import "net/netip"
+
 // Known is what is known of the far end of a record at the time of the record: what
 // it is called, and who else deals with it. The far end is the end that is not
 // local; of two that are local, or two that are not, the responder. One stage of
 // the pipeline fills it in, which sees every record in one order; it belongs to the
 // Sequence.
 type Known struct {
+	// Looked says that somebody has looked; else only Moved may be set.
+	Looked bool
+	// Moved holds the addresses that the record has, the originator's first, where one of
+	// its hosts is an entity that has moved: Orig and Resp have the one by which it is
+	// known. See Event.SeenOrig.
+	Moved *[2]netip.Addr
+
 	// Name is what the responder is called: the server name of TLS or QUIC, the Host
 	// of HTTP, the name that a DNS record is about, or the name by which the
 	// originator found the address. Lower case, without a dot at its end; "" if
@@ -102,13 +111,34 @@ func (e *Event) Far() *Known {
 	return e.Known
 }
 
+// SeenOrig returns the originator's address as the sensor saw it. Orig.Addr is another
+// one if the host has moved: there, it is the one under which the host is known.
+func (e *Event) SeenOrig() netip.Addr {
+	if e.Known != nil && e.Known.Moved != nil {
+		return e.Known.Moved[0]
+	}
+	return e.Orig.Addr
+}
+
+// SeenResp is SeenOrig for the responder.
+func (e *Event) SeenResp() netip.Addr {
+	if e.Known != nil && e.Known.Moved != nil {
+		return e.Known.Moved[1]
+	}
+	return e.Resp.Addr
+}
+
 // KnownFor returns an empty Known that lives as long as the sequence, for one of its
 // events. A sequence has as many as it has events.
 func (s *Sequence) KnownFor(e *Event) *Known {
+	var moved *[2]netip.Addr
+	if e.Known != nil { // where its hosts have moved from is known already
+		moved = e.Known.Moved
+	}
 	if s.known == nil {
 		s.known = make([]Known, 0, cap(s.Events))
 	}
-	s.known = append(s.known, Known{})
+	s.known = append(s.known, Known{Moved: moved})
 	e.Known = &s.known[len(s.known)-1]
 	return e.Known
 }

@@ -223,11 +223,11 @@ func (e *Encoder) ends(ev *event.Event) {
 	if ev.Conn != nil {
 		c = *ev.Conn
 	}
-	side := func(name string, h *event.Host, port event.Column, domain, mac string, bytes, packets event.Column, nb, np uint64) {
+	side := func(name string, seen netip.Addr, h *event.Host, port event.Column, domain, mac string, bytes, packets event.Column, nb, np uint64) {
 		w.open(name)
-		if h.Addr.IsValid() {
-			w.addr("address", h.Addr).addr("ip", h.Addr)
-			e.ip(h.Addr)
+		if seen.IsValid() {
+			w.addr("address", seen).addr("ip", seen)
+			e.ip(seen)
 		}
 		if ev.Has(port) && !ev.Proto.IsICMP() {
 			w.whole("port", uint64(h.Port))
@@ -245,13 +245,13 @@ func (e *Encoder) ends(ev *event.Event) {
 		w.close()
 	}
 	name := serverName(ev)
-	side("source", &ev.Orig, event.ColOrigPort, "", c.OrigMAC, event.ConnOrigIPBytes, event.ConnOrigPkts, c.OrigIPBytes, c.OrigPkts)
-	side("destination", &ev.Resp, event.ColRespPort, name, c.RespMAC, event.ConnRespIPBytes, event.ConnRespPkts, c.RespIPBytes, c.RespPkts)
+	side("source", ev.SeenOrig(), &ev.Orig, event.ColOrigPort, "", c.OrigMAC, event.ConnOrigIPBytes, event.ConnOrigPkts, c.OrigIPBytes, c.OrigPkts)
+	side("destination", ev.SeenResp(), &ev.Resp, event.ColRespPort, name, c.RespMAC, event.ConnRespIPBytes, event.ConnRespPkts, c.RespIPBytes, c.RespPkts)
 	e.host(name)
 	if ev.TLS != nil {
-		for i, h := range [2]*event.Host{&ev.Orig, &ev.Resp} {
-			if h.Addr.IsValid() {
-				w.open([2]string{"client", "server"}[i]).addr("address", h.Addr).addr("ip", h.Addr).close()
+		for i, a := range [2]netip.Addr{ev.SeenOrig(), ev.SeenResp()} {
+			if a.IsValid() {
+				w.open([2]string{"client", "server"}[i]).addr("address", a).addr("ip", a).close()
 			}
 		}
 	}

@@ -245,7 +245,7 @@ func (e *Encoder) own(ev *event.Event) {
 		}
 		w.close()
 	}
-	if ev.Known != nil {
+	if ev.Known != nil && ev.Known.Looked {
 		w.far(ev.Known)
 	}
 	w.about("source", ev.Orig.About)

@@ -140,10 +140,10 @@ var recordCommon = map[string]recordField{
 	"record.kind":                             textOf(allKinds, itself, func(e *event.Event) string { return e.Kind.String() }, kindNames()...),
 	"record.sensor":                           textOf(allKinds, itself, func(e *event.Event) string { return e.Sensor.String() }, "zeek", "suricata"),
 	"record.snapshot":                         truthOf(allKinds, itself, func(e *event.Event) bool { return e.Flags&event.FlagSnapshot != 0 }),
-	"source.ip":                               addrOf(func(e *event.Event) netip.Addr { return e.Orig.Addr }),
+	"source.ip":                               addrOf((*event.Event).SeenOrig),
 	"source.port":                             numberOf(allKinds, condition.NoUnit, itself, func(e *event.Event) float64 { return float64(e.Orig.Port) }),
 	"source.local":                            truthOf(allKinds, itself, func(e *event.Event) bool { return e.Orig.Scope == event.ScopeLocal }),
-	"destination.ip":                          addrOf(func(e *event.Event) netip.Addr { return e.Resp.Addr }),
+	"destination.ip":                          addrOf((*event.Event).SeenResp),
 	"destination.port":                        numberOf(allKinds, condition.NoUnit, itself, func(e *event.Event) float64 { return float64(e.Resp.Port) }),
 	"destination.local":                       truthOf(allKinds, itself, func(e *event.Event) bool { return e.Resp.Scope == event.ScopeLocal }),
 	"source.asset.role":                       textOf(allKinds, itself, func(e *event.Event) string { return e.Orig.Role.String() }, event.RoleNames[:]...),
@@ -182,7 +182,7 @@ var recordCommon = map[string]recordField{
 	"destination.surprise":                    numberOf(allKinds, condition.NoUnit, far, func(k *event.Known) float64 { return population.Surprise(k.Domain) }),
 	"destination.hosts":                       numberOf(allKinds, condition.NoUnit, far, func(k *event.Known) float64 { return float64(hostsOf(k)) }),
 	"network.hosts":                           numberOf(allKinds, condition.NoUnit, far, func(k *event.Known) float64 { return float64(k.Hosts) }),
-	"destination.new":                         truthOf(allKinds, itself, func(e *event.Event) bool { return e.Known != nil && hostsOf(e.Known) <= 1 && first(e.Known) }),
+	"destination.new":                         truthOf(allKinds, itself, func(e *event.Event) bool { return e.Far().Looked && hostsOf(e.Known) <= 1 && first(e.Known) }),
 }
 
 // hostsOf returns how many local hosts use the far end: its domain, or without a name

@@ -53,12 +53,17 @@ func (s *Suppression) Correlate(f *event.Finding, dst []event.Finding) []event.F
 	if host.Scope != event.ScopeLocal || !host.Addr.IsValid() {
 		return dst
 	}
-	key := keyOf(riskMemory, host.Addr.String())
+	entity := host.Addr
+	if host.Entity.IsValid() { // it has moved, and is the same
+		entity = host.Entity
+	}
+	key := keyOf(riskMemory, entity.String())
 	h := s.risks[key]
 	if h == nil {
 		h = &hostRisk{addr: host.Addr}
 		s.risks[key] = h
 	}
+	h.addr = host.Addr
 	h.add(f)
 	s.changed[key] = struct{}{}
 	if len(s.risks) > s.size {

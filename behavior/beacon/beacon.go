@@ -132,7 +132,7 @@ func (d *Detector) ignores(ev *event.Event) bool {
 		return true
 	}
 	for _, p := range d.cfg.Exclude {
-		if p.Contains(ev.Orig.Addr) || p.Contains(ev.Resp.Addr) {
+		if p.Contains(ev.SeenOrig()) || p.Contains(ev.SeenResp()) {
 			return true
 		}
 	}

@@ -159,7 +159,7 @@ func (d *Detector) counts(ev *event.Event) bool {
 		return false
 	}
 	for _, p := range d.cfg.Exclude {
-		if p.Contains(ev.Orig.Addr) {
+		if p.Contains(ev.SeenOrig()) {
 			return false
 		}
 	}

@@ -212,7 +212,7 @@ func (d *Detector) Observe(ev *event.Event, orig, resp bool, dst []event.Observa
 
 func (d *Detector) excluded(t *transfer) bool {
 	for _, p := range d.cfg.Exclude {
-		if p.Contains(t.host.Addr) || p.Contains(t.far.Addr) {
+		if p.Contains(t.ev.SeenOrig()) || p.Contains(t.ev.SeenResp()) {
 			return true
 		}
 	}

@@ -124,7 +124,7 @@ func (d *Detector) counts(ev *event.Event) bool {
 
 func (d *Detector) excluded(ev *event.Event) bool {
 	for _, p := range d.cfg.Exclude {
-		if p.Contains(ev.Orig.Addr) || p.Contains(ev.Resp.Addr) {
+		if p.Contains(ev.SeenOrig()) || p.Contains(ev.SeenResp()) {
 			return true
 		}
 	}

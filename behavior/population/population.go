@@ -95,6 +95,7 @@ func (p *Population) Prepare(s *event.Sequence) {
 		for i := range sights {
 			ev := sights[i].ev
 			k := s.KnownFor(ev)
+			k.Looked = true
 			p.observe(&sights[i], k)
 			if ev.TLS != nil {
 				p.client(ev, k)
@@ -135,10 +136,10 @@ func (p *Population) observe(v *sight, k *event.Known) {
 // those that answer one.
 func (p *Population) populate(ev *event.Event, at moment) {
 	if ev.Orig.Scope == event.ScopeLocal {
-		p.hosts.see(ev.Orig.Hash, ev.Orig.Addr, at)
+		p.hosts.see(ev.Orig.Hash, ev.SeenOrig(), at)
 	}
 	if ev.Resp.Scope == event.ScopeLocal && ev.Outcome == event.OutcomeAnswered {
-		p.hosts.see(ev.Resp.Hash, ev.Resp.Addr, at)
+		p.hosts.see(ev.Resp.Hash, ev.SeenResp(), at)
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 // buckets says how many buckets the ledger of each section has. They are part of the
 // format.
 var buckets = [state.NumSections]uint32{
-	state.Positions: 1, state.Entities: 128, state.Suppression: 4, state.Joined: 16, state.Population: 32,
+	state.Positions: 1, state.Entities: 128, state.Suppression: 4, state.Joined: 16, state.Population: 32, state.Devices: 4,
 }
 
 // eachBucket lists the buckets of all ledgers; those of positions come first.

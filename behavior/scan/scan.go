@@ -196,7 +196,7 @@ func (d *Detector) ignores(ev *event.Event) bool {
 		return true
 	}
 	for _, p := range d.cfg.Exclude {
-		if p.Contains(ev.Orig.Addr) {
+		if p.Contains(ev.SeenOrig()) {
 			return true
 		}
 	}

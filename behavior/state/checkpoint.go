@@ -10,6 +10,7 @@ const (
 	Suppression                // what was said already
 	Joined                     // connections that one of two sensors has reported
 	Population                 // what far ends are called and who uses them
+	Devices                    // which device had which address
 	NumSections
 )
 
@@ -21,7 +22,7 @@ func (s Section) String() string {
 	return "unknown"
 }
 
-var sectionNames = [NumSections]string{"positions", "entities", "suppression", "joined", "population"}
+var sectionNames = [NumSections]string{"positions", "entities", "suppression", "joined", "population", "devices"}
 
 // Checkpoint is what changed in the state of the world in one epoch. A record
 // replaces the one with the same key in its section; one without a value removes it.

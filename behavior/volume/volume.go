@@ -75,7 +75,7 @@ func (s side) count(ev *event.Event) Count {
 // the frame.
 func header(ev *event.Event) uint64 {
 	n := uint64(20)
-	if ev.Orig.Addr.Is6() {
+	if ev.SeenOrig().Is6() {
 		n = 40
 	}
 	switch ev.Proto {

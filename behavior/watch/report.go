@@ -32,8 +32,8 @@ func single(s *Spec, ev *event.Event) event.Observation {
 		b = append(append(b, f.Name...), f.Value...)
 	}
 	o.Episode = episodeID(s, hash(s.Version, b), ev.Time)
-	o.Subject = event.Subject{Type: "host", Value: ev.Orig.Addr.String()}
-	o.Reason = fmt.Sprintf("%s: %s%s", pairText(ev.Orig.Addr, ev.Resp, false), s.Name, recordText(o.Record))
+	o.Subject = event.Subject{Type: "host", Value: ev.SeenOrig().String()}
+	o.Reason = fmt.Sprintf("%s: %s%s", pairText(ev.SeenOrig(), ev.Resp, false), s.Name, recordText(o.Record))
 	o.Evidence = []event.Evidence{wanted(s.Text)}
 	o.Features = []event.Feature{event.Text("kind", ev.Kind.String())}
 	return o
@@ -43,7 +43,7 @@ func single(s *Spec, ev *event.Event) event.Observation {
 func ofRecord(s *Spec, ev *event.Event) event.Observation {
 	o := event.Observation{
 		Detector: s.Kind.String(), RuleID: s.ID, Time: ev.Time, Start: ev.Time, End: max(ev.End, ev.Time),
-		Source:      event.Endpoint{Addr: ev.Orig.Addr, Port: ev.Orig.Port, HasPort: ev.Orig.Port != 0, Scope: ev.Orig.Scope},
+		Source:      event.Endpoint{Addr: ev.SeenOrig(), Port: ev.Orig.Port, HasPort: ev.Orig.Port != 0, Scope: ev.Orig.Scope},
 		Destination: event.Endpoint{Addr: ev.Resp.Addr, Port: ev.Resp.Port, HasPort: ev.Resp.Port != 0, Domain: event.Clone(ev.Far().Name), Scope: ev.Resp.Scope},
 		Proto:       ev.Proto, VLAN: ev.VLAN, Direction: event.Direction(ev.Orig.Scope, ev.Resp.Scope),
 		CommunityID: event.CommunityID(ev),
@@ -57,7 +57,7 @@ func ofRecord(s *Spec, ev *event.Event) event.Observation {
 	if ev.DNS != nil {
 		o.Query = event.Clone(ev.DNS.Query)
 	}
-	o.Related = related(ev.Orig.Addr, ev.Resp.Addr)
+	o.Related = related(ev.SeenOrig(), ev.Resp.Addr)
 	return o
 }
 
@@ -247,10 +247,10 @@ func (d *Detector) first(s *Spec, e *entry, ev *event.Event, value string) event
 // rarity tells of a value that few hosts have.
 func (d *Detector) rarity(s *Spec, e *entry, ev *event.Event, value string) event.Observation {
 	o := ofRecord(s, ev)
-	o.Episode = episodeID(s, hash(e.key.lo, ev.Orig.Addr.AsSlice()), ev.Time)
-	o.Subject = event.Subject{Type: "host", Value: ev.Orig.Addr.String()}
+	o.Episode = episodeID(s, hash(e.key.lo, ev.SeenOrig().AsSlice()), ev.Time)
+	o.Subject = event.Subject{Type: "host", Value: ev.SeenOrig().String()}
 	n, hosts := math.Round(e.progress.holders.hosts.Count()), float64(ev.Far().Hosts)
-	o.Reason = fmt.Sprintf("%s: %s %s, which %.0f of %.0f hosts have had", pairText(ev.Orig.Addr, ev.Resp, false), s.Value.Name, value, n, hosts)
+	o.Reason = fmt.Sprintf("%s: %s %s, which %.0f of %.0f hosts have had", pairText(ev.SeenOrig(), ev.Resp, false), s.Value.Name, value, n, hosts)
 	o.Evidence = []event.Evidence{{
 		Feature: "rarity.hosts", Observed: n, Expected: float64(s.AtMost) + 1, Unit: "hosts", Weight: phrase.Round2(math.Log((hosts + 1) / (n + 1))),
 		Text: fmt.Sprintf("%.0f of %.0f hosts have had it", n, hosts),

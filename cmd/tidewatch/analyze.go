@@ -242,7 +242,7 @@ func (a *analysis) pipeline() *pipeline.Pipeline {
 		p.Shards[i] = c
 	}
 	if a.explanation != nil {
-		p.Rules = judge{a.context, &explained{set: a.rules, of: a.explanation}}
+		p.Rules = judge{a.context, e.devices, &explained{set: a.rules, of: a.explanation}}
 		if a.explanation.Records() {
 			p.Shards = append(p.Shards, explainedRecords{a.explanation})
 		}

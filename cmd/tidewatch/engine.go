@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"tidewatch/behavior"
+	"tidewatch/behavior/devices"
 	"tidewatch/behavior/population"
 	"tidewatch/behavior/state"
 	"tidewatch/enrich"
@@ -25,6 +26,7 @@ type engine struct {
 	population  *population.Population // nil: no detector that runs asks for it
 	suppression *rules.Suppression
 	sessions    *sessions.Memory // nil: as population
+	devices     *devices.Devices
 }
 
 // sessionBytes is how much is remembered of connections for the findings about them: some
@@ -50,7 +52,7 @@ func (s *shard) publish() {
 
 // newEngine wires the stages.
 func newEngine(set *rules.Set, known *enrich.Context) *engine {
-	e := &engine{rules: set, context: known, joiner: new(pipeline.Joiner), suppression: rules.NewSuppression(set)}
+	e := &engine{rules: set, context: known, joiner: new(pipeline.Joiner), suppression: rules.NewSuppression(set), devices: &devices.Devices{Asset: known.AssetOf}}
 	cfg := set.Config()
 	if cfg.NeedsPopulation() {
 		e.population = population.New(population.DefaultConfig())
@@ -69,7 +71,7 @@ func newEngine(set *rules.Set, known *enrich.Context) *engine {
 
 // pipeline returns a pipeline of the stages, without source, sink and store.
 func (e *engine) pipeline() *pipeline.Pipeline {
-	p := &pipeline.Pipeline{Rules: judge{e.context, e.rules}, Suppression: e.suppression, Joiner: e.joiner}
+	p := &pipeline.Pipeline{Rules: judge{e.context, e.devices, e.rules}, Suppression: e.suppression, Joiner: e.joiner, Devices: e.devices}
 	if e.sessions != nil {
 		p.Sessions = e.sessions
 	}
@@ -82,13 +84,16 @@ func (e *engine) pipeline() *pipeline.Pipeline {
 	return p
 }
 
-// judge fills in what is known of an observation's ends before the rules see it.
+// judge fills in what is known of an observation's ends, and where they are now, before
+// the rules see it.
 type judge struct {
 	context *enrich.Context
+	devices *devices.Devices
 	next    pipeline.Judge
 }
 
 func (j judge) Judge(o *event.Observation, dst []event.Finding) []event.Finding {
+	j.devices.Present(o)
 	j.context.Explain(o)
 	return j.next.Judge(o, dst)
 }

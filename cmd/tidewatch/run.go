@@ -357,7 +357,7 @@ func (s *sidecar) swap(ctx context.Context, set *rules.Set) bool {
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.General.Grace) // an output may be away
 	defer cancel()
-	if err := p.Swap(ctx, judge{e.context, set}, func() { e.suppression.Use(set) }); err != nil {
+	if err := p.Swap(ctx, judge{e.context, e.devices, set}, func() { e.suppression.Use(set) }); err != nil {
 		return false
 	}
 	s.rules = set

@@ -118,6 +118,9 @@ func (d *dispatch) take(ctx context.Context, f filled) bool {
 	if d.Joiner != nil {
 		d.Joiner.Join(f.seq.Events)
 	}
+	if d.Devices != nil {
+		d.Devices.Assign(f.seq)
+	}
 	if d.Population != nil {
 		d.Population.Prepare(f.seq)
 	}
@@ -166,6 +169,9 @@ func (d *dispatch) barrier(ctx context.Context) bool {
 	d.busy.begin()
 	if d.Joiner != nil {
 		e.changed[state.Joined] = d.Joiner.Cut()
+	}
+	if d.Devices != nil {
+		e.changed[state.Devices] = d.Devices.Cut()
 	}
 	if d.Population != nil {
 		e.changed[state.Population] = d.Population.Cut()

@@ -78,6 +78,15 @@ type Population interface {
 	Cut() []behavior.Record
 }
 
+// Devices lets records of hosts that have moved to another address be about one entity. It
+// is called where events have one order.
+type Devices interface {
+	// Assign changes the ends of the sequence's events.
+	Assign(s *event.Sequence)
+	// Cut returns the records that changed since the last Cut.
+	Cut() []behavior.Record
+}
+
 // Judge decides which observations are findings. It is called concurrently.
 type Judge interface {
 	Judge(o *event.Observation, dst []event.Finding) []event.Finding
@@ -158,6 +167,7 @@ type Pipeline struct {
 	Rules       Judge
 	Suppression Suppressor // nil: every finding is written
 	Joiner      *Joiner    // nil where there is one sensor
+	Devices     Devices    // nil: a host is its address
 	Population  Population // nil: nothing is known of far ends
 	Sessions    Sessions   // nil: findings say what their detectors do
 	Sink        Sink

@@ -59,6 +59,9 @@ func (p *Pipeline) Restore(ctx context.Context, from Saved) (positions []event.P
 	if p.Population != nil {
 		begin(state.Population, p.Population)
 	}
+	if p.Devices != nil {
+		begin(state.Devices, p.Devices)
+	}
 	if p.Joiner != nil {
 		begin(state.Joined, p.Joiner)
 	}
