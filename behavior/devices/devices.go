@@ -473,6 +473,23 @@ func (v *Devices) Restore(rec state.Record) error {
 	return nil
 }
 
+// Forget forgets the devices that have or had an address. It returns how many those were.
+func (v *Devices) Forget(a netip.Addr) (n int) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, d := range v.byMAC {
+		if d.entity.addr == a || slices.ContainsFunc(d.moves, func(m move) bool { return m.addr == a }) {
+			v.drop(d)
+			if v.tracking {
+				v.gone = append(v.gone, d.mac)
+			}
+			n++
+		}
+	}
+	clear(v.strange)
+	return n
+}
+
 // Len returns how many devices are known.
 func (v *Devices) Len() int {
 	v.mu.RLock()

@@ -134,6 +134,25 @@ func TestMergeAndSplit(t *testing.T) {
 	s.is(90, "10.0.0.7", "10.0.0.5")
 }
 
+// Nothing is left of a device whose address is forgotten; others stay.
+func TestForget(t *testing.T) {
+	s := &site{t, &Devices{}}
+	s.Track()
+	s.lease(10, mac1, "10.0.0.5")
+	s.lease(20, mac1, "10.0.0.9")
+	s.lease(30, mac2, "10.0.0.6")
+	s.Cut()
+	for _, a := range []string{"10.0.0.7", "10.0.0.5"} {
+		n := s.Forget(netip.MustParseAddr(a))
+		rs := s.Cut()
+		if want := map[string]int{"10.0.0.5": 1}[a]; n != want || len(rs) != want || s.Len() != 2-want {
+			t.Errorf("%s: %d devices are forgotten, %d records", a, n, len(rs))
+		}
+	}
+	s.is(40, "10.0.0.9", "10.0.0.9")
+	s.is(40, "10.0.0.6", "10.0.0.6")
+}
+
 // IPv6 addresses have strangers too, which are told by their own addresses.
 func TestMoveIPv6(t *testing.T) {
 	s := &site{t, &Devices{}}

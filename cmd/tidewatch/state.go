@@ -9,12 +9,14 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"math"
 	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"tidewatch/behavior"
+	"tidewatch/behavior/devices"
 	"tidewatch/behavior/disk"
 	"tidewatch/behavior/population"
 	"tidewatch/behavior/redis"
@@ -125,6 +127,7 @@ type book struct {
 	shard   *behavior.Shard
 	known   *population.Population
 	said    *rules.Suppression
+	devices *devices.Devices
 	removed []state.Record // cases of rules that are gone, in which the entity has a part
 
 	set     *rules.Set
@@ -160,7 +163,8 @@ func everything(set *rules.Set) *behavior.Shard {
 }
 
 func loadBook(ctx context.Context, s store, set *rules.Set, e state.Entity, changes bool) (b *book, err error) {
-	b = &book{store: s, set: set, changes: changes, shard: everything(set), known: population.New(population.DefaultConfig()), said: rules.NewSuppression(set)}
+	b = &book{store: s, set: set, changes: changes, shard: everything(set), known: population.New(population.DefaultConfig()), said: rules.NewSuppression(set), devices: new(devices.Devices)}
+	b.devices.Track()
 	load := s.Load
 	if r, ok := s.(reader); ok && !changes {
 		load = r.Read
@@ -178,6 +182,8 @@ func loadBook(ctx context.Context, s store, set *rules.Set, e state.Entity, chan
 			err = b.known.Restore(r)
 		case state.Suppression:
 			err = b.said.Restore(r)
+		case state.Devices:
+			err = b.devices.Restore(r)
 		}
 		if err != nil {
 			return fmt.Errorf("a record of section %s: %w", section, err)
@@ -187,9 +193,25 @@ func loadBook(ctx context.Context, s store, set *rules.Set, e state.Entity, chan
 	return b, err
 }
 
+// also returns an entity and, if its host is now a device that is known by another
+// address, that.
+func (b *book) also(e state.Entity) []state.Entity {
+	all := []state.Entity{e}
+	if e.Host.IsValid() {
+		if known := b.devices.Entity(e.Host, math.MaxInt64); known != e.Host {
+			e.Host = known
+			all = append(all, e)
+		}
+	}
+	return all
+}
+
 // portraits is what is known of an entity.
-func (b *book) portraits(e state.Entity) []state.Portrait {
-	return b.known.Describe(e, b.shard.Describe(e, nil))
+func (b *book) portraits(e state.Entity) (all []state.Portrait) {
+	for _, e := range b.also(e) {
+		all = b.known.Describe(e, b.shard.Describe(e, all))
+	}
+	return all
 }
 
 // release lets a sidecar go on that waits.
@@ -210,6 +232,7 @@ func (b *book) commit(ctx context.Context) error {
 	c.Changed[state.Entities] = append(b.shard.Cut(), b.removed...)
 	c.Changed[state.Population] = b.known.Cut()
 	c.Changed[state.Suppression] = b.said.Cut()
+	c.Changed[state.Devices] = b.devices.Cut()
 	if err := b.store.Commit(ctx, c); err != nil {
 		return exit{exitError, err}
 	}
@@ -302,7 +325,12 @@ func (f forgotten) any() bool { return f != forgotten{} }
 
 // forget removes an entity, and every byte of it.
 func (b *book) forget(ctx context.Context, e state.Entity) (f forgotten, err error) {
-	f = forgotten{b.shard.Forget(e), b.known.Forget(e), b.said.Forget(e)}
+	for _, e := range b.also(e) {
+		f = forgotten{f.entities + b.shard.Forget(e), f.entries + b.known.Forget(e), f.said + b.said.Forget(e)}
+	}
+	if e.Host.IsValid() {
+		f.entries += b.devices.Forget(e.Host)
+	}
 	f.entities = max(f.entities, len(b.removed))
 	if f.any() {
 		if err := b.commit(ctx); err != nil {
@@ -322,16 +350,19 @@ func forgetState(ctx context.Context, b *book, e state.Entity, _ []string) error
 	if e.IsPair() {
 		return exit{exitUsage, errors.New("forget takes a host or a name, not a pair")}
 	}
+	known := b.also(e)
 	all, err := b.forget(ctx, e)
 	if err != nil {
 		return err
 	}
 	if s, ok := b.store.(*redis.Store); ok {
-		others, err := b.forgetElsewhere(ctx, s, e)
-		if err != nil {
-			return err
+		for _, e := range known {
+			others, err := b.forgetElsewhere(ctx, s, e)
+			if err != nil {
+				return err
+			}
+			all = forgotten{all.entities + others.entities, all.entries + others.entries, all.said + others.said}
 		}
-		all = forgotten{all.entities + others.entities, all.entries + others.entries, all.said + others.said}
 	}
 	if !all.any() {
 		return unknown(e)
@@ -421,7 +452,11 @@ func acceptState(ctx context.Context, b *book, e state.Entity, args []string) er
 	if pair := detector != "scan" && detector != "hosts"; pair != e.IsPair() {
 		return exit{exitUsage, fmt.Errorf("%s takes %s", detector, map[bool]string{true: "a pair, such as '10.0.0.5->203.0.113.7:443/tcp' or '10.0.0.5>files.example'", false: "a host, such as 10.0.0.5"}[pair])}
 	}
-	if !b.shard.Accept(e, detector, time.Now().UnixNano()) {
+	done := false
+	for _, e := range b.also(e) {
+		done = b.shard.Accept(e, detector, time.Now().UnixNano()) || done
+	}
+	if !done {
 		return exit{exitError, fmt.Errorf("%s has nothing of %s to accept", detector, e)}
 	}
 	b.removed = nil
