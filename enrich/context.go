@@ -34,6 +34,7 @@ type Context struct {
 	config Config
 	now    atomic.Pointer[snapshot]
 	leases leases
+	names  nicknames
 	look   chan struct{} // holds one
 	near   [nearSize][2]atomic.Pointer[near]
 	stamp  uint64 // of the files in force
@@ -99,7 +100,7 @@ func (c *Context) readAll() (*snapshot, error) {
 }
 
 // Enrich sets what is known of an event's ends. It does not allocate for addresses that
-// it was asked about not long ago, but for what DHCP says.
+// it was asked about not long ago, but for names that are new.
 func (c *Context) Enrich(ev *event.Event) {
 	s := c.now.Load()
 	s.zones.Enrich(ev)
@@ -110,8 +111,11 @@ func (c *Context) Enrich(ev *event.Event) {
 	if s.intel != nil {
 		s.intel.match(ev)
 	}
-	if ev.Kind == event.KindDHCP {
+	switch ev.Kind {
+	case event.KindDHCP:
 		c.leases.learn(ev)
+	case event.KindKerberos, event.KindNTLM, event.KindRDP, event.KindDNS:
+		c.names.learn(ev)
 	}
 }
 
@@ -177,15 +181,19 @@ func (c *Context) about(s *snapshot, a netip.Addr, vlan uint16, at int64) *event
 		return nil
 	}
 	about := s.about(a, vlan)
-	l, ok := c.leases.at(a, at)
-	if !ok {
+	l, leased := c.leases.at(a, at)
+	name := l.name
+	if name == "" {
+		name = c.names.at(a, at)
+	}
+	if !leased && name == "" {
 		return about
 	}
 	if about == nil {
 		about = &event.About{}
 	}
-	about.Name = l.name
-	if about.Asset == nil {
+	about.Name = name
+	if about.Asset == nil && leased {
 		about.Asset = s.assets.hardware[l.mac]
 	}
 	if *about == (event.About{}) {

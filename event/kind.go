@@ -30,6 +30,7 @@ const (
 	KindSNMP          //
 	KindSIP           //
 	KindIKE           //
+	KindNTLM          // Zeek ntlm.log
 	KindStats         // Suricata stats: a metric, never given to a detector
 
 	NumKinds = iota
@@ -37,7 +38,7 @@ const (
 
 var kindNames = [NumKinds]string{
 	"unknown", "conn", "dns", "tls", "http", "quic", "file", "x509", "ssh", "rdp", "smb", "dhcp", "kerberos",
-	"software", "notice", "weird", "alert", "anomaly", "ftp", "smtp", "dcerpc", "mqtt", "nfs", "snmp", "sip", "ike", "stats",
+	"software", "notice", "weird", "alert", "anomaly", "ftp", "smtp", "dcerpc", "mqtt", "nfs", "snmp", "sip", "ike", "ntlm", "stats",
 }
 
 // String returns the name that summaries and rules use, such as "conn".

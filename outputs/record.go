@@ -62,6 +62,7 @@ var classes = [event.NumKinds]class{
 	event.KindSNMP:     {kind: "event", category: network, typ: protocolIs, protocol: "snmp"},
 	event.KindSIP:      {kind: "event", category: network, typ: protocolIs, protocol: "sip"},
 	event.KindIKE:      {kind: "event", category: network, typ: protocolIs, protocol: "ike"},
+	event.KindNTLM:     {kind: "event", category: network, typ: protocolIs, protocol: "ntlm"},
 	event.KindStats:    {kind: "metric", category: network, typ: info},
 }
 

@@ -46,7 +46,7 @@ var (
 	carryNote = kindsOf(event.KindNotice, event.KindWeird, event.KindAlert, event.KindAnomaly)
 	carrySoft = kindsOf(event.KindSoftware)
 	carryKrb  = kindsOf(event.KindKerberos, event.KindAlert, event.KindAnomaly)
-	carryApp  = kindsOf(event.KindFTP, event.KindSMTP, event.KindDCERPC, event.KindMQTT, event.KindNFS, event.KindSNMP, event.KindSIP, event.KindIKE,
+	carryApp  = kindsOf(event.KindFTP, event.KindSMTP, event.KindDCERPC, event.KindMQTT, event.KindNFS, event.KindSNMP, event.KindSIP, event.KindIKE, event.KindNTLM,
 		event.KindAlert, event.KindAnomaly, event.KindFile)
 )
 
@@ -216,15 +216,58 @@ var recordConn = map[string]recordField{
 	"network.bytes": numberOf(carryConn, condition.Bytes, conn, func(c *event.Conn) float64 {
 		return float64(max(c.OrigIPBytes, c.OrigBytes)) + float64(max(c.RespIPBytes, c.RespBytes))
 	}),
-	"source.packets":          numberOf(carryConn, condition.NoUnit, conn, func(c *event.Conn) float64 { return float64(c.OrigPkts) }),
-	"destination.packets":     numberOf(carryConn, condition.NoUnit, conn, func(c *event.Conn) float64 { return float64(c.RespPkts) }),
-	"source.mac":              textOf(carryConn, conn, func(c *event.Conn) string { return c.OrigMAC }),
-	"destination.mac":         textOf(carryConn, conn, func(c *event.Conn) string { return c.RespMAC }),
-	"connection.state":        textOf(carryConn, conn, func(c *event.Conn) string { return c.State.String() }, connStates()...),
-	"connection.history":      textOf(carryConn, conn, func(c *event.Conn) string { return c.History }),
-	"connection.outcome":      textOf(carryConn, itself, connOutcome, "answered", "rejected", "silent", "unknown"),
-	"connection.missed_bytes": numberOf(carryConn, condition.Bytes, conn, func(c *event.Conn) float64 { return float64(c.MissedBytes) }),
-	"connection.tunneled":     truthOf(carryConn, conn, func(c *event.Conn) bool { return len(c.TunnelParents) > 0 }),
+	"network.ratio":            numberOf(carryConn, condition.NoUnit, conn, func(c *event.Conn) float64 { return ratio(payloads(c)) }),
+	"network.bytes_per_second": numberOf(carryConn, condition.Bytes, itself, bytesPerSecond),
+	"source.packet_bytes":      numberOf(carryConn, condition.Bytes, conn, func(c *event.Conn) float64 { return each(c.OrigIPBytes, c.OrigPkts) }),
+	"destination.packet_bytes": numberOf(carryConn, condition.Bytes, conn, func(c *event.Conn) float64 { return each(c.RespIPBytes, c.RespPkts) }),
+	"source.packets":           numberOf(carryConn, condition.NoUnit, conn, func(c *event.Conn) float64 { return float64(c.OrigPkts) }),
+	"destination.packets":      numberOf(carryConn, condition.NoUnit, conn, func(c *event.Conn) float64 { return float64(c.RespPkts) }),
+	"source.mac":               textOf(carryConn, conn, func(c *event.Conn) string { return c.OrigMAC }),
+	"destination.mac":          textOf(carryConn, conn, func(c *event.Conn) string { return c.RespMAC }),
+	"connection.state":         textOf(carryConn, conn, func(c *event.Conn) string { return c.State.String() }, connStates()...),
+	"connection.history":       textOf(carryConn, conn, func(c *event.Conn) string { return c.History }),
+	"connection.outcome":       textOf(carryConn, itself, connOutcome, "answered", "rejected", "silent", "unknown"),
+	"connection.missed_bytes":  numberOf(carryConn, condition.Bytes, conn, func(c *event.Conn) float64 { return float64(c.MissedBytes) }),
+	"connection.tunneled":      truthOf(carryConn, conn, func(c *event.Conn) bool { return len(c.TunnelParents) > 0 }),
+}
+
+// payloads returns the payload of both sides in bytes, as far as the sensor says.
+func payloads(c *event.Conn) (out, in float64) {
+	out, in = float64(c.OrigBytes), float64(c.RespBytes)
+	if c.OrigIPBytes > 0 {
+		out = min(out, float64(c.OrigIPBytes))
+	}
+	if c.RespIPBytes > 0 {
+		in = min(in, float64(c.RespIPBytes))
+	}
+	return out, in
+}
+
+// ratio is the producer/consumer ratio (Bullard, Gerth, "PCR: a new flow metric", FloCon
+// 2014): 1 if all was sent, -1 if all was received, 0 for nothing.
+func ratio(out, in float64) float64 {
+	if out+in == 0 {
+		return 0
+	}
+	return (out - in) / (out + in)
+}
+
+// each returns bytes a packet, 0 without packets.
+func each(bytes, packets uint64) float64 {
+	if packets == 0 {
+		return 0
+	}
+	return float64(bytes) / float64(packets)
+}
+
+// bytesPerSecond returns the payload of both sides a second; 0 of a connection without a
+// duration.
+func bytesPerSecond(e *event.Event) float64 {
+	if e.Conn == nil || e.End <= e.Time {
+		return 0
+	}
+	out, in := payloads(e.Conn)
+	return (out + in) * 1e9 / float64(e.End-e.Time)
 }
 
 // connOutcome returns what became of a connection; "" for other records.
@@ -275,18 +318,21 @@ func shortestTTL(d *event.DNS) float64 {
 }
 
 var recordWeb = map[string]recordField{
-	"tls.version":                textOf(carryTLS, tls, func(t *event.TLS) string { return t.Version }),
-	"tls.cipher":                 textOf(carryTLS, tls, func(t *event.TLS) string { return t.Cipher }),
-	"tls.curve":                  textOf(carryTLS, tls, func(t *event.TLS) string { return t.Curve }),
-	"tls.client.server_name":     textOf(carryTLS, tls, func(t *event.TLS) string { return t.ServerName }),
-	"tls.resumed":                truthOf(carryTLS, tls, func(t *event.TLS) bool { return t.Resumed }),
-	"tls.established":            truthOf(carryTLS, tls, func(t *event.TLS) bool { return t.Established }),
-	"tls.next_protocol":          textOf(carryTLS, tls, func(t *event.TLS) string { return t.NextProtocol }),
-	"tls.server.subject":         textOf(carryTLS, tls, func(t *event.TLS) string { return t.Subject }),
-	"tls.server.issuer":          textOf(carryTLS, tls, func(t *event.TLS) string { return t.Issuer }),
-	"tls.client.subject":         textOf(carryTLS, tls, func(t *event.TLS) string { return t.ClientSubject }),
-	"tls.server.self_signed":     truthOf(carryTLS, tls, func(t *event.TLS) bool { return t.Subject != "" && t.Subject == t.Issuer || selfSigned(t.Validation) }),
-	"tls.server.expired":         truthOf(carryTLS, itself, func(e *event.Event) bool { return e.TLS != nil && e.TLS.NotAfter != 0 && e.Time > e.TLS.NotAfter }),
+	"tls.version":            textOf(carryTLS, tls, func(t *event.TLS) string { return t.Version }),
+	"tls.cipher":             textOf(carryTLS, tls, func(t *event.TLS) string { return t.Cipher }),
+	"tls.curve":              textOf(carryTLS, tls, func(t *event.TLS) string { return t.Curve }),
+	"tls.client.server_name": textOf(carryTLS, tls, func(t *event.TLS) string { return t.ServerName }),
+	"tls.resumed":            truthOf(carryTLS, tls, func(t *event.TLS) bool { return t.Resumed }),
+	"tls.established":        truthOf(carryTLS, tls, func(t *event.TLS) bool { return t.Established }),
+	"tls.next_protocol":      textOf(carryTLS, tls, func(t *event.TLS) string { return t.NextProtocol }),
+	"tls.server.subject":     textOf(carryTLS, tls, func(t *event.TLS) string { return t.Subject }),
+	"tls.server.issuer":      textOf(carryTLS, tls, func(t *event.TLS) string { return t.Issuer }),
+	"tls.client.subject":     textOf(carryTLS, tls, func(t *event.TLS) string { return t.ClientSubject }),
+	"tls.server.self_signed": truthOf(carryTLS, tls, func(t *event.TLS) bool { return t.Subject != "" && t.Subject == t.Issuer || selfSigned(t.Validation) }),
+	"tls.server.expired":     truthOf(carryTLS, itself, func(e *event.Event) bool { return e.TLS != nil && e.TLS.NotAfter != 0 && e.Time > e.TLS.NotAfter }),
+	"tls.server.name_mismatch": truthOf(carryTLS, itself, func(e *event.Event) bool {
+		return e.TLS != nil && e.Has(event.TLSSNIMatchesCert) && !e.TLS.SNIMatchesCert
+	}),
 	"tls.server.lifetime":        numberOf(carryTLS, condition.Nanoseconds, tls, func(t *event.TLS) float64 { return lifetime(t.NotBefore, t.NotAfter) }),
 	"tls.server.certificate_age": numberOf(carryTLS, condition.Nanoseconds, itself, certificateAge),
 	"tls.server.hash":            textOf(carryTLS, tls, func(t *event.TLS) string { return t.Fingerprint }),

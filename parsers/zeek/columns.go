@@ -273,6 +273,12 @@ var kindColumns = [event.NumKinds][]column{
 		{name: "endpoint", col: event.AppArgument},
 		{name: "named_pipe", col: event.AppNames},
 	},
+	event.KindNTLM: {
+		{name: "username", col: event.AppUser},
+		{name: "hostname", col: event.AppArgument},
+		{name: "server_nb_computer_name", col: event.AppNames},
+		{name: "success", col: event.AppStatus},
+	},
 }
 
 // tellTales are the names that say what kind of log it is where no path does, in
@@ -386,6 +392,7 @@ var streams = map[string]stream{
 	"software":  {kind: event.KindSoftware},
 	"kerberos":  {kind: event.KindKerberos},
 	"dce_rpc":   {kind: event.KindDCERPC},
+	"ntlm":      {kind: event.KindNTLM},
 }
 
 // streamOf returns what a path says. The prefix of json-streaming-logs is cut,

@@ -57,6 +57,8 @@ func (r *reader) columns(ev *event.Event) {
 		r.kerberos(b.Kerberos(ev))
 	case event.KindDCERPC:
 		r.dcerpc(b.App(ev))
+	case event.KindNTLM:
+		r.ntlm(b.App(ev))
 	}
 }
 
@@ -272,6 +274,13 @@ func (r *reader) kerberos(d *event.Kerberos) {
 }
 
 // dcerpc keeps the pipe, which older logs call by its port, as the only one of Names.
+func (r *reader) ntlm(d *event.App) {
+	d.User = r.text(event.AppUser)
+	d.Argument = r.text(event.AppArgument)
+	d.Names = r.list(event.AppNames)
+	d.Status = r.text(event.AppStatus)
+}
+
 func (r *reader) dcerpc(d *event.App) {
 	d.Command = r.text(event.AppCommand)
 	d.Argument = r.text(event.AppArgument)
