@@ -8,6 +8,7 @@ import (
 	"tidewatch/behavior/exfil"
 	"tidewatch/behavior/hosts"
 	"tidewatch/behavior/longconn"
+	"tidewatch/behavior/population"
 	"tidewatch/behavior/scan"
 	"tidewatch/behavior/state"
 	"tidewatch/behavior/watch"
@@ -21,6 +22,8 @@ var Detectors = []string{"beacon", "dns_tunnel", "exfiltration", "long_connectio
 type Config struct {
 	// Off names the detectors that do not run: nobody asks what they find.
 	Off map[string]bool
+	// Handshakes says that a rule asks of connections what their handshakes were.
+	Handshakes bool
 
 	Scan      scan.Config
 	Beacon    beacon.Config
@@ -69,6 +72,18 @@ func (c Config) Without(detector, term string) Config {
 	}
 	return c
 }
+
+// PopulationConfig returns what the detectors that run ask of a Population.
+func (c *Config) PopulationConfig() population.Config {
+	p := population.DefaultConfig()
+	if c.Handshakes {
+		p.Handshakes = openHandshakes
+	}
+	return p
+}
+
+// openHandshakes is how many connections' handshakes are remembered where a rule asks.
+const openHandshakes = 1 << 17
 
 // NeedsPopulation reports whether a detector that runs asks what far ends are called
 // and who else uses them.

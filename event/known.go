@@ -40,12 +40,24 @@ type Known struct {
 	// 1 kB or more.
 	OthersSent uint64
 
+	// Handshake is what a record of TLS or QUIC, of this connection or this one itself,
+	// said; nil if none did, or nobody asks.
+	Handshake *Handshake
+
 	Client Use // of the fingerprint of a record's TLS client; zero if it has none
 
 	Hosts uint32 // local hosts that were active in the time of Use
 	Names uint32 // names that are remembered of far ends: few where nobody logs them
 	Rank  uint32 // place of Domain in the list of popular domains, from 1; 0: not in it
 	Class Class
+}
+
+// Handshake is what can be said of a handshake without knowing whose it is. It is shared
+// and not changed.
+type Handshake struct {
+	Version, Cipher, NextProtocol string // in the sensor's words
+	Resumed, Established          bool
+	Named                         bool // the client said a server name
 }
 
 // Use says how widely something is used: by how many local hosts within the last 30

@@ -109,6 +109,8 @@ func app(e *event.Event) *event.App           { return e.App }
 func threat(e *event.Event) *event.Indicator  { return e.Threat }
 func far(e *event.Event) *event.Known         { return e.Far() }
 
+func handshake(e *event.Event) *event.Handshake { return e.Far().Handshake }
+
 func origAbout(e *event.Event) *event.About { return e.Orig.About }
 func respAbout(e *event.Event) *event.About { return e.Resp.About }
 
@@ -216,19 +218,25 @@ var recordConn = map[string]recordField{
 	"network.bytes": numberOf(carryConn, condition.Bytes, conn, func(c *event.Conn) float64 {
 		return float64(max(c.OrigIPBytes, c.OrigBytes)) + float64(max(c.RespIPBytes, c.RespBytes))
 	}),
-	"network.ratio":            numberOf(carryConn, condition.NoUnit, conn, func(c *event.Conn) float64 { return ratio(payloads(c)) }),
-	"network.bytes_per_second": numberOf(carryConn, condition.Bytes, itself, bytesPerSecond),
-	"source.packet_bytes":      numberOf(carryConn, condition.Bytes, conn, func(c *event.Conn) float64 { return each(c.OrigIPBytes, c.OrigPkts) }),
-	"destination.packet_bytes": numberOf(carryConn, condition.Bytes, conn, func(c *event.Conn) float64 { return each(c.RespIPBytes, c.RespPkts) }),
-	"source.packets":           numberOf(carryConn, condition.NoUnit, conn, func(c *event.Conn) float64 { return float64(c.OrigPkts) }),
-	"destination.packets":      numberOf(carryConn, condition.NoUnit, conn, func(c *event.Conn) float64 { return float64(c.RespPkts) }),
-	"source.mac":               textOf(carryConn, conn, func(c *event.Conn) string { return c.OrigMAC }),
-	"destination.mac":          textOf(carryConn, conn, func(c *event.Conn) string { return c.RespMAC }),
-	"connection.state":         textOf(carryConn, conn, func(c *event.Conn) string { return c.State.String() }, connStates()...),
-	"connection.history":       textOf(carryConn, conn, func(c *event.Conn) string { return c.History }),
-	"connection.outcome":       textOf(carryConn, itself, connOutcome, "answered", "rejected", "silent", "unknown"),
-	"connection.missed_bytes":  numberOf(carryConn, condition.Bytes, conn, func(c *event.Conn) float64 { return float64(c.MissedBytes) }),
-	"connection.tunneled":      truthOf(carryConn, conn, func(c *event.Conn) bool { return len(c.TunnelParents) > 0 }),
+	"session.tls.version":          textOf(carryConn, handshake, func(h *event.Handshake) string { return h.Version }),
+	"session.tls.cipher":           textOf(carryConn, handshake, func(h *event.Handshake) string { return h.Cipher }),
+	"session.tls.next_protocol":    textOf(carryConn, handshake, func(h *event.Handshake) string { return h.NextProtocol }),
+	"session.tls.resumed":          truthOf(carryConn, handshake, func(h *event.Handshake) bool { return h.Resumed }),
+	"session.tls.established":      truthOf(carryConn, handshake, func(h *event.Handshake) bool { return h.Established }),
+	"session.tls.server_name_sent": truthOf(carryConn, handshake, func(h *event.Handshake) bool { return h.Named }),
+	"network.ratio":                numberOf(carryConn, condition.NoUnit, conn, func(c *event.Conn) float64 { return ratio(payloads(c)) }),
+	"network.bytes_per_second":     numberOf(carryConn, condition.Bytes, itself, bytesPerSecond),
+	"source.packet_bytes":          numberOf(carryConn, condition.Bytes, conn, func(c *event.Conn) float64 { return each(c.OrigIPBytes, c.OrigPkts) }),
+	"destination.packet_bytes":     numberOf(carryConn, condition.Bytes, conn, func(c *event.Conn) float64 { return each(c.RespIPBytes, c.RespPkts) }),
+	"source.packets":               numberOf(carryConn, condition.NoUnit, conn, func(c *event.Conn) float64 { return float64(c.OrigPkts) }),
+	"destination.packets":          numberOf(carryConn, condition.NoUnit, conn, func(c *event.Conn) float64 { return float64(c.RespPkts) }),
+	"source.mac":                   textOf(carryConn, conn, func(c *event.Conn) string { return c.OrigMAC }),
+	"destination.mac":              textOf(carryConn, conn, func(c *event.Conn) string { return c.RespMAC }),
+	"connection.state":             textOf(carryConn, conn, func(c *event.Conn) string { return c.State.String() }, connStates()...),
+	"connection.history":           textOf(carryConn, conn, func(c *event.Conn) string { return c.History }),
+	"connection.outcome":           textOf(carryConn, itself, connOutcome, "answered", "rejected", "silent", "unknown"),
+	"connection.missed_bytes":      numberOf(carryConn, condition.Bytes, conn, func(c *event.Conn) float64 { return float64(c.MissedBytes) }),
+	"connection.tunneled":          truthOf(carryConn, conn, func(c *event.Conn) bool { return len(c.TunnelParents) > 0 }),
 }
 
 // payloads returns the payload of both sides in bytes, as far as the sensor says.

@@ -62,6 +62,9 @@ func (l *loader) compileWatch(rule *rule, r *reader) {
 	for _, m := range placeholder.FindAllStringSubmatch(rule.info.Investigate, -1) {
 		names.add(m[1])
 	}
+	if slices.ContainsFunc(names.all, func(n string) bool { return strings.HasPrefix(n, "session.tls.") }) {
+		l.set.config.Handshakes = true
+	}
 	s.Fields = names.fields()
 	s.Snapshots = names.has("record.snapshot")
 	s.Version = specVersion(rule.detector, r)

@@ -33,7 +33,9 @@ type Config struct {
 
 	Intakes int // destinations to which much was sent
 	Askers  int // local hosts that DNS gives addresses to
-	Alikes  int // domains of the site that others can look like
+	// Handshakes is how many open connections' handshakes are remembered; 0: nobody asks.
+	Handshakes int
+	Alikes     int // domains of the site that others can look like
 }
 
 // DefaultConfig returns bounds under which a Population takes 80 MB at most. A day of
@@ -61,6 +63,7 @@ type Population struct {
 	intake    table[intake]
 	askers    table[asker]
 	alikes    alikes
+	shaken    *handshakes // nil: nobody asks
 
 	sights  [ahead]sight
 	answers []answer // of them
@@ -81,6 +84,7 @@ func New(c Config) *Population {
 		intake:    newTable(c.Intakes, intakeWorth),
 		askers:    newTable(c.Askers, askerWorth),
 		alikes:    newAlikes(c.Alikes),
+		shaken:    newHandshakes(c.Handshakes),
 	}
 }
 
@@ -99,6 +103,9 @@ func (p *Population) Prepare(s *event.Sequence) {
 			p.observe(&sights[i], k)
 			if ev.TLS != nil {
 				p.client(ev, k)
+			}
+			if p.shaken != nil {
+				p.shaken.look(ev, k)
 			}
 		}
 		evs = evs[n:]

@@ -55,7 +55,7 @@ func newEngine(set *rules.Set, known *enrich.Context) *engine {
 	e := &engine{rules: set, context: known, joiner: new(pipeline.Joiner), suppression: rules.NewSuppression(set), devices: &devices.Devices{Asset: known.AssetOf}}
 	cfg := set.Config()
 	if cfg.NeedsPopulation() {
-		e.population = population.New(population.DefaultConfig())
+		e.population = population.New(cfg.PopulationConfig())
 		// Scans are attempts: there is no more to say of their connections.
 		e.sessions = sessions.New(sessionBytes)
 	}

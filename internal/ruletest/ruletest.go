@@ -140,9 +140,10 @@ func find(ctx context.Context, set *rules.Set, logs []txtar.File) ([]event.Findi
 	})
 	defer merge.Close()
 	sink := &collected{index: map[string]int{}}
+	cfg := set.Config()
 	p := &pipeline.Pipeline{
 		Sources: []pipeline.Source{merge}, Rules: explained{context, set}, Suppression: rules.NewSuppression(set), Joiner: new(pipeline.Joiner), Sink: sink,
-		Population: population.New(population.DefaultConfig()), Grace: time.Minute, Finish: true,
+		Population: population.New(cfg.PopulationConfig()), Grace: time.Minute, Finish: true,
 	}
 	for i := range shards {
 		p.Shards = append(p.Shards, behavior.NewShard(i, shards, set.Config()))
