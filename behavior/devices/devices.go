@@ -527,6 +527,54 @@ func (v *Devices) Present(o *event.Observation) {
 			o.Related[i] = seen
 		}
 	}
+	v.presentLists(o)
+}
+
+// presentLists is Present for lists of what was tried or answered, such as
+// "10.0.0.7:445/tcp", and for texts that are addresses.
+func (v *Devices) presentLists(o *event.Observation) {
+	cloned := false
+	for i := range o.Features {
+		f := &o.Features[i]
+		text, list := v.seenText(f.Text, o.End), f.List
+		for j, s := range f.List {
+			if t := v.seenText(s, o.End); t != s {
+				if &list[0] == &f.List[0] {
+					list = slices.Clone(list)
+				}
+				list[j] = t
+			}
+		}
+		if text == f.Text && (len(list) == 0 || &list[0] == &f.List[0]) {
+			continue
+		}
+		if !cloned {
+			o.Features, cloned = slices.Clone(o.Features), true
+		}
+		o.Features[i].Text, o.Features[i].List = text, list
+	}
+}
+
+// seenText returns a text that begins with the address of an entity, and is that or a port
+// after it, with the address that it had at a time.
+func (v *Devices) seenText(s string, at int64) string {
+	if s == "" || s[0] != '[' && !isAddrByte(s[0]) {
+		return s
+	}
+	head, rest, slash := strings.Cut(s, "/")
+	if slash {
+		rest = "/" + rest
+	}
+	if p, err := netip.ParseAddrPort(head); err == nil {
+		if seen, other := v.Seen(p.Addr(), at); other {
+			return netip.AddrPortFrom(seen, p.Port()).String() + rest
+		}
+	} else if a, err := netip.ParseAddr(head); err == nil {
+		if seen, other := v.Seen(a, at); other {
+			return seen.String() + rest
+		}
+	}
+	return s
 }
 
 // sampled returns the address that an entity has in the latest record that shows it, and
@@ -557,17 +605,6 @@ func rename(o *event.Observation, from, to netip.Addr) {
 	o.Evidence = slices.Clone(o.Evidence)
 	for i := range o.Evidence {
 		o.Evidence[i].Text = replaced(o.Evidence[i].Text, a, b)
-	}
-	o.Features = slices.Clone(o.Features)
-	for i := range o.Features {
-		f := &o.Features[i]
-		f.Text = replaced(f.Text, a, b)
-		if slices.ContainsFunc(f.List, func(s string) bool { return strings.Contains(s, a) }) {
-			f.List = slices.Clone(f.List)
-			for j := range f.List {
-				f.List[j] = replaced(f.List[j], a, b)
-			}
-		}
 	}
 }
 

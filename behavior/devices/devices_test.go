@@ -227,6 +227,29 @@ func TestAssignAllocates(t *testing.T) {
 	}
 }
 
+// What was tried and what answered is told by the addresses that it has now.
+func TestPresentLists(t *testing.T) {
+	s := &site{t, &Devices{}}
+	s.lease(10, mac1, "10.0.0.5")
+	s.lease(100, mac1, "10.0.0.9")
+	s.lease(110, mac2, "10.0.0.5")
+	second := &event.Event{Kind: event.KindConn, Time: 200, Orig: host("10.0.0.5")}
+	s.Assign(&event.Sequence{Events: []*event.Event{second}})
+	shared := []event.Feature{
+		event.List("answered_targets", []string{"10.0.0.5:445/tcp", "10.0.0.7:445/tcp", "[" + second.Orig.Addr.String() + "]:22/tcp"}),
+		event.Text("resolver", "10.0.0.5"), event.Text("kind", "fast"), event.Text("period", "5m"), event.List("empty", nil),
+	}
+	o := event.Observation{End: 200, Features: shared, Related: []netip.Addr{netip.MustParseAddr("10.0.0.5"), second.Orig.Addr}}
+	s.Present(&o)
+	want := "[10.0.0.9:445/tcp 10.0.0.7:445/tcp 10.0.0.5:22/tcp] 10.0.0.9 fast [10.0.0.9 10.0.0.5]"
+	if got := fmt.Sprint(o.Features[0].List, " ", o.Features[1].Text, " ", o.Features[2].Text, " ", o.Related); got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	if shared[0].List[0] != "10.0.0.5:445/tcp" || shared[1].Text != "10.0.0.5" {
+		t.Error("the detector's own features were changed")
+	}
+}
+
 func TestReplaced(t *testing.T) {
 	for in, want := range map[string]string{
 		"10.0.0.5 did it":           "X did it",

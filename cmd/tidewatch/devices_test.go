@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"tidewatch/internal/monitor"
 )
 
 // TestMovingLaptopIsOneEntity analyzes a laptop that calls home every ten minutes and is
@@ -76,5 +78,41 @@ func TestMovingLaptopIsOneEntity(t *testing.T) {
 	}
 	if strings.Contains(strings.Join(without, ""), ": 20 times in") {
 		t.Errorf("without DHCP it is one entity: %q", without)
+	}
+}
+
+// TestStateOfMovedLaptop: what a sidecar knows of a laptop that has moved is shown, and
+// forgotten, by the address that it has now.
+func TestStateOfMovedLaptop(t *testing.T) {
+	s := newSite(t)
+	const begin = 1795132800
+	s.write(filepath.Join(filepath.Dir(s.log), "dhcp.log"), fmt.Sprintf(
+		`{"_path":"dhcp","ts":%d.0,"uids":["CD1"],"mac":"00:00:5e:00:53:01","host_name":"laptop7","assigned_addr":"10.0.0.5","lease_time":86400.0,"msg_types":["REQUEST","ACK"]}`+"\n"+
+			`{"_path":"dhcp","ts":%d.0,"uids":["CD2"],"mac":"00:00:5e:00:53:01","host_name":"laptop7","assigned_addr":"10.0.0.9","lease_time":86400.0,"msg_types":["REQUEST","ACK"]}`+"\n", begin, begin+100))
+	p := s.start()
+	p.untilStatus("the leases are read", func(st *monitor.Status) bool { return st.Records["dhcp"] == 2 })
+	f, err := os.OpenFile(s.log, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for i := range 30 {
+		fmt.Fprintf(f, "%d.000000\tC%d\t10.0.0.9\t%d\t203.0.113.9\t443\ttcp\tSF\n", begin+200+i, i, 40000+i)
+	}
+	p.records(30)
+	if code := p.stop(os.Interrupt); code != 0 {
+		t.Fatalf("exit status %d", code)
+	}
+	status, out, errs := tidewatch(t, "state", "show", "-c", s.config, "10.0.0.9")
+	if status != 0 || !strings.Contains(out, "10.0.0.5") {
+		t.Errorf("status %d: %s%s", status, out, errs)
+	}
+	if status, out, errs = tidewatch(t, "state", "forget", "-c", s.config, "10.0.0.9"); status != 0 {
+		t.Errorf("status %d: %s%s", status, out, errs)
+	}
+	for _, addr := range []string{"10.0.0.9", "10.0.0.5"} {
+		if status, out, _ := tidewatch(t, "state", "show", "-c", s.config, addr); status == 0 {
+			t.Errorf("%s is still known: %s", addr, out)
+		}
 	}
 }
