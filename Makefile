@@ -74,7 +74,7 @@ example:
 	$(GO) run ./cmd/tidewatch analyze examples/day
 
 bench:
-	$(GO) test -run '^$$' -bench . -benchmem ./parsers/... ./ingest ./behavior/... ./internal/pipeline ./outputs
+	$(GO) test -run '^$$' -bench . -benchmem ./parsers/... ./ingest ./enrich/... ./behavior/... ./internal/pipeline ./outputs
 	$(GO) test -run '^$$' -bench . -benchtime 1x ./outputs/elastic
 	$(GO) test -run '^$$' -bench Latency -benchtime 1x ./cmd/tidewatch
 	$(GO) run ./internal/bench

@@ -252,6 +252,9 @@ func showState(_ context.Context, b *book, e state.Entity, _ []string) error {
 	if len(ps) == 0 {
 		return unknown(e)
 	}
+	if all := b.also(e); len(all) > 1 {
+		fmt.Fprintf(b.out, "%s is the device that is known as %s\n", outputs.Printable(e.String()), outputs.Printable(all[1].String()))
+	}
 	for i := range ps[:min(len(ps), mostShown)] {
 		p := &ps[i]
 		vlan := ""
