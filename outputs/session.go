@@ -121,7 +121,11 @@ func sessionLines(s *event.Session, o *TableOptions) (lines []string) {
 		if c.NotAfter != 0 {
 			until = o.at(c.NotBefore, "2006-01-02") + " to " + o.at(c.NotAfter, "2006-01-02")
 		}
-		say("certificate of", c.Subject, "by", issuer, "valid", until, "fingerprint", c.Fingerprint, "names", strings.Join(c.Names, " "))
+		subject := "certificate"
+		if c.Subject != "" {
+			subject += " of " + c.Subject
+		}
+		say("", subject, "by", issuer, "valid", until, "fingerprint", c.Fingerprint, "names", strings.Join(c.Names, " "))
 	}
 	if h := s.HTTP; h != nil {
 		status := ""
