@@ -13,9 +13,10 @@ import (
 )
 
 const (
-	// shortestAlike is the shortest label that others can look like, in bytes: among
+	// shortestAlike is the shortest label that others can look like, in bytes, and
+	// shortestASCII the shortest that looks like one without letters of other scripts: among
 	// shorter ones too much looks alike by chance.
-	shortestAlike = 5
+	shortestAlike, shortestASCII = 5, 6
 	// siteHosts and siteSecs are by how many local hosts a domain is used, and for how
 	// long, before others can look like it.
 	siteHosts, siteSecs = 5, 7 * daySecs
@@ -79,7 +80,7 @@ func labelOf(domain string) string {
 // others can look like itself.
 func (a *alikes) alike(domain string) string {
 	label := labelOf(domain)
-	if len(label) < shortestAlike || popular()[domain] != 0 {
+	if len(label) < shortestASCII && !strings.HasPrefix(label, "xn--") || popular()[domain] != 0 {
 		return ""
 	}
 	key, own := skeleton(label), Hash(label)
