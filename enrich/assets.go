@@ -328,6 +328,7 @@ func (r *inventoryReader) add(line int, excerpt string, e *entry) {
 	if r.count > before {
 		return
 	}
+	asset.Entity = entityOf(e)
 	for _, s := range e.Addresses {
 		r.address(line, excerpt, s, uint16(e.VLAN), asset)
 	}
@@ -340,6 +341,20 @@ func (r *inventoryReader) add(line int, excerpt string, e *entry) {
 		r.into.hardware[[6]byte(mac)] = asset
 	}
 	r.into.n++
+}
+
+// entityOf returns the first address of an entry that lists several, and nothing but
+// addresses: then it is one host.
+func entityOf(e *entry) netip.Addr {
+	if len(e.Addresses) < 2 || e.Name == "" {
+		return netip.Addr{}
+	}
+	for _, s := range e.Addresses {
+		if a, err := netip.ParseAddr(s); err != nil || a.Zone() != "" {
+			return netip.Addr{}
+		}
+	}
+	return netip.MustParseAddr(e.Addresses[0]).Unmap()
 }
 
 func (r *inventoryReader) address(line int, excerpt, s string, vlan uint16, asset *event.Asset) {

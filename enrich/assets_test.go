@@ -22,6 +22,23 @@ func write(t testing.TB, name, text string) string {
 	return path
 }
 
+// sameAddr compares addresses, which are comparable.
+var sameAddr = cmp.Comparer(func(a, b netip.Addr) bool { return a == b })
+
+// An asset that has several addresses, and nothing else, is one host.
+func TestEntityOfAsset(t *testing.T) {
+	path := write(t, "a.csv", "address,name\n10.0.0.5 fd00::5,files1\n10.0.0.6,one\n10.0.0.7 10.1.0.0/16,net\n10.0.0.8 10.0.0.9,\n")
+	v, err := ReadInventory([]string{path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for addr, want := range map[string]string{"10.0.0.5": "10.0.0.5", "fd00::5": "10.0.0.5", "10.0.0.6": "invalid IP", "10.0.0.7": "invalid IP", "10.0.0.9": "invalid IP"} {
+		if got := v.Lookup(netip.MustParseAddr(addr), 0).Entity.String(); got != want {
+			t.Errorf("%s is known as %s, want %s", addr, got, want)
+		}
+	}
+}
+
 // The three forms say the same.
 func TestInventoryForms(t *testing.T) {
 	f := func(name, text string) {
@@ -32,7 +49,7 @@ func TestInventoryForms(t *testing.T) {
 		}
 		want := &event.Asset{Name: "scan1", Owner: "security", Role: event.RoleScanner, Criticality: event.CriticalityHigh}
 		for _, a := range []string{"10.0.0.5", "10.1.255.255", "10.2.0.3", "10.2.0.9", "2001:db8::7"} {
-			if d := cmp.Diff(want, v.Lookup(netip.MustParseAddr(a), 0)); d != "" {
+			if d := cmp.Diff(want, v.Lookup(netip.MustParseAddr(a), 0), sameAddr); d != "" {
 				t.Errorf("%s: %s: %s", name, a, d)
 			}
 		}
@@ -41,7 +58,7 @@ func TestInventoryForms(t *testing.T) {
 				t.Errorf("%s: %s is %v", name, a, got)
 			}
 		}
-		if d := cmp.Diff(want, v.hardware[[6]byte{0, 0, 0x5e, 0, 0x53, 0x23}]); d != "" {
+		if d := cmp.Diff(want, v.hardware[[6]byte{0, 0, 0x5e, 0, 0x53, 0x23}], sameAddr); d != "" {
 			t.Errorf("%s: by hardware address: %s", name, d)
 		}
 	}

@@ -94,14 +94,14 @@ func TestEnds(t *testing.T) {
 	far := &event.About{Geo: &event.Geo{Country: "NL", CountryName: "Netherlands", Located: true, Latitude: 52.5, Longitude: 5.75}, Service: &event.Service{Provider: "Acme"}}
 	for range 2 { // the second time from what is at hand
 		e := ev(20)
-		if d := cmp.Diff([]*event.About{{Network: "lab20", Asset: &event.Asset{Name: "scan1", Role: event.RoleScanner}}, far}, []*event.About{e.Orig.About, e.Resp.About}); d != "" {
+		if d := cmp.Diff([]*event.About{{Network: "lab20", Asset: &event.Asset{Name: "scan1", Role: event.RoleScanner}}, far}, []*event.About{e.Orig.About, e.Resp.About}, sameAddr); d != "" {
 			t.Error(d)
 		}
 		if e.Orig.Role != event.RoleScanner || e.Orig.Scope != event.ScopeLocal {
 			t.Errorf("%+v", e.Orig)
 		}
 		e = ev(0)
-		if d := cmp.Diff(&event.About{Network: "guests", Asset: &event.Asset{Name: "printer", Criticality: event.CriticalityHigh}}, e.Orig.About); d != "" {
+		if d := cmp.Diff(&event.About{Network: "guests", Asset: &event.Asset{Name: "printer", Criticality: event.CriticalityHigh}}, e.Orig.About, sameAddr); d != "" {
 			t.Error(d)
 		}
 	}

@@ -1,5 +1,7 @@
 package event
 
+import "net/netip"
+
 // Role is what a host is for, by the site's inventory.
 type Role uint8
 
@@ -41,6 +43,9 @@ type Asset struct {
 	Name, Owner string
 	Role        Role
 	Criticality Criticality
+	// Entity is the first of several addresses of one host, under which the host is known;
+	// not valid if the inventory gives it one alone, or a network.
+	Entity netip.Addr
 }
 
 // Service is whose network an address is in, by what its provider publishes.

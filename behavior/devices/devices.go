@@ -10,7 +10,8 @@
 // belongs to the first device that was given it. Who is given an address that is another
 // device's entity gets an entity of his own, and so does who has it when that device is
 // known to be elsewhere. Devices that the inventory calls one asset share the entity of the
-// first of them.
+// first of them. An asset to which the inventory gives several addresses is known by the
+// first of those, and told by it.
 package devices
 
 import (
@@ -102,7 +103,7 @@ func (v *Devices) Assign(s *event.Sequence) {
 		if ev.Kind == event.KindDHCP {
 			v.learn(ev)
 		}
-		if len(v.tenants) == 0 {
+		if len(v.tenants) == 0 && ev.Orig.About == nil && ev.Resp.About == nil {
 			continue
 		}
 		orig, resp := v.resolve(ev, &ev.Orig), v.resolve(ev, &ev.Resp)
@@ -125,6 +126,9 @@ func become(ev *event.Event, h *event.Host, a netip.Addr) {
 func (v *Devices) resolve(ev *event.Event, h *event.Host) netip.Addr {
 	if h.Scope != event.ScopeLocal {
 		return h.Addr
+	}
+	if about := h.About; about != nil && about.Asset != nil && about.Asset.Entity.IsValid() {
+		return about.Asset.Entity
 	}
 	all := v.tenants[h.Hash]
 	if len(all) == 0 {

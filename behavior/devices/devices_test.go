@@ -153,6 +153,30 @@ func TestForget(t *testing.T) {
 	s.is(40, "10.0.0.6", "10.0.0.6")
 }
 
+// A host to which the inventory gives two addresses is one, as long as it does so.
+func TestSeveralAddresses(t *testing.T) {
+	s := &site{t, &Devices{}}
+	asset := &event.About{Asset: &event.Asset{Name: "files1", Entity: netip.MustParseAddr("10.0.0.5")}}
+	at := func(addr string, about *event.About) string {
+		ev := &event.Event{Kind: event.KindConn, Time: 20, Orig: host(addr), Resp: host("203.0.113.9")}
+		ev.Orig.About = about
+		s.Assign(&event.Sequence{Events: []*event.Event{ev}})
+		if ev.SeenOrig().String() != addr || ev.Orig.Hash != event.HashAddr(ev.Orig.Addr, 0, 0) {
+			t.Errorf("%s is seen as %s", addr, ev.SeenOrig())
+		}
+		return ev.Orig.Addr.String()
+	}
+	for _, c := range []struct {
+		addr  string
+		about *event.About
+		want  string
+	}{{"10.0.0.5", asset, "10.0.0.5"}, {"10.0.1.5", asset, "10.0.0.5"}, {"fd00::5", asset, "10.0.0.5"}, {"10.0.1.5", nil, "10.0.1.5"}} {
+		if got := at(c.addr, c.about); got != c.want {
+			t.Errorf("%s is %s, want %s", c.addr, got, c.want)
+		}
+	}
+}
+
 // IPv6 addresses have strangers too, which are told by their own addresses.
 func TestMoveIPv6(t *testing.T) {
 	s := &site{t, &Devices{}}

@@ -34,7 +34,7 @@ func TestAlike(t *testing.T) {
 	f("gοοgle.com", "google.com") // Greek
 	f("gøøgle.com", "google.com") // Latin of another kind
 	f("ámazon.com", "amazon.com") // a mark
-	f("app1e.com", "") // too short without letters of other scripts
+	f("app1e.com", "")            // too short without letters of other scripts
 	f("amazon.com", "")
 	f("google.de", "") // the label itself
 	f("xn--a.com", "") // no Punycode
