@@ -35,13 +35,28 @@ func (s *site) examine() (*content, error) {
 	}
 	defer store.Close()
 	_, err = store.Load(context.Background(), func(in state.Section, r state.Record) error {
-		c.records[in][string(r.Key)] = sha256.Sum256(r.Value)
+		v := r.Value
+		if in == state.Joined {
+			v = sorted(v)
+		}
+		c.records[in][string(r.Key)] = sha256.Sum256(v)
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
 	return c, c.read(s.path("findings.ndjson"))
+}
+
+// sorted puts the starts of connections with the same ends into one order: of several logs
+// they are read in the order in which those are looked at.
+func sorted(v []byte) []byte {
+	var starts []string
+	for part := range slices.Chunk(v, 8) {
+		starts = append(starts, string(part))
+	}
+	slices.Sort(starts)
+	return []byte(strings.Join(starts, ""))
 }
 
 // read reads the findings.
