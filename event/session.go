@@ -55,14 +55,15 @@ func (o *Observation) Latest() int {
 }
 
 // Awaits returns what is to be expected of the session of the latest sample, if its
-// record is among the sequence's.
+// record is among the sequence's, and of Zeek: what Suricata says of a connection stands
+// before its end.
 func (o *Observation) Awaits(s *Sequence) SessionParts {
 	last := o.Latest()
 	if last < 0 || o.Sample[last].UID == "" {
 		return 0
 	}
 	for _, ev := range s.Events {
-		if ev.Conn != nil && ev.Kind == KindConn && ev.UID == o.Sample[last].UID {
+		if ev.Conn != nil && ev.Kind == KindConn && ev.Sensor == SensorZeek && ev.UID == o.Sample[last].UID {
 			return partsOf(ev.Conn.Service)
 		}
 	}

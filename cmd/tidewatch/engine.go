@@ -30,8 +30,8 @@ type engine struct {
 }
 
 // sessionBytes is how much is remembered of connections for the findings about them: some
-// 150,000 handshakes, requests and files.
-const sessionBytes = 32 << 20
+// 75,000 handshakes, requests and files.
+const sessionBytes = 16 << 20
 
 // shard tells others how much it keeps, once an epoch.
 type shard struct {

@@ -25,7 +25,7 @@ const (
 	// dated, in nanoseconds: sensors' clocks differ.
 	alertSlack = 3e9
 	// certificateBytes is what is kept of certificates. Each is kept once, and they are few.
-	certificateBytes = 8 << 20
+	certificateBytes = 4 << 20
 )
 
 // part is what an entry is about.

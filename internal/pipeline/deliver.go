@@ -22,15 +22,15 @@ type deliver struct {
 	next    uint64           // item that is to be completed next
 	open    map[uint64]*part // items that some shards have done
 	pending []event.Finding  // admitted, not yet written
-	waits   []wait           // pending findings of which more is to be expected
+	held    []held           // admitted, and more is to be expected of them
 	clock   int64
 	busy    working
 }
 
-// wait is a pending finding that waits for records of its connections, which are read
-// from other logs: until the data's clock is there, and not over a checkpoint.
-type wait struct {
-	pending int
+// held is a finding that waits for records of its connections, which are read from other
+// logs: until the data's clock is there, and not over a checkpoint. Others go on.
+type held struct {
+	finding event.Finding
 	parts   event.SessionParts
 	until   int64
 }
@@ -83,12 +83,13 @@ func (d *deliver) run(ctx context.Context) error {
 				return err
 			}
 		}
-		if (len(d.pending) >= writeSize || len(d.results) == 0) && len(d.waits) == 0 || len(d.pending) >= 4*writeSize {
+		if len(d.pending) >= writeSize || len(d.results) == 0 {
 			if err := d.write(ctx); err != nil {
 				return err
 			}
 		}
 	}
+	d.letGo()
 	if err := d.write(ctx); err != nil {
 		return err
 	}
@@ -130,6 +131,7 @@ func (d *deliver) complete(ctx context.Context, p *part) error {
 		return nil
 	}
 	// Each shard has passed the barrier, so each finding before it is here.
+	d.letGo()
 	if err := d.write(ctx); err != nil {
 		return err
 	}
@@ -165,33 +167,61 @@ func (d *deliver) admit(p *part) {
 			suppressed++
 		}
 	}
+	d.counters.findings.Add(uint64(len(d.pending) - before))
+	d.counters.suppressed.Add(uint64(suppressed))
 	if d.Sessions != nil {
 		d.attach(p, before)
 	}
-	d.counters.findings.Add(uint64(len(d.pending) - before))
-	d.counters.suppressed.Add(uint64(suppressed))
-	d.counters.undelivered.Store(int64(len(d.pending)))
+	d.counters.undelivered.Store(int64(len(d.pending) + len(d.held)))
 }
 
-// attach lets the findings from the given one on say what is known of their connections.
+// attach lets the pending findings from the given one on say what is known of their
+// connections, and holds those of which more is to come. A report does not overtake an
+// earlier one on the same episode.
 func (d *deliver) attach(p *part, from int) {
-	for i := from; i < len(d.pending); i++ {
-		f := &d.pending[i]
+	found := slices.Clone(d.pending[from:])
+	d.pending = d.pending[:from]
+	for i := range found {
+		f := &found[i]
+		d.held = slices.DeleteFunc(d.held, func(h held) bool {
+			if h.finding.Episode != f.Episode {
+				return false
+			}
+			d.Sessions.Attach(&h.finding, 0)
+			d.pending = append(d.pending, h.finding)
+			return true
+		})
 		var awaited event.SessionParts
 		if p.seq != nil {
 			awaited = f.Awaits(p.seq)
 		}
 		if lacking := d.Sessions.Attach(f, awaited); lacking != 0 {
-			d.waits = append(d.waits, wait{i, lacking, max(d.clock, f.Time, f.End) + joinPatience})
+			d.held = append(d.held, held{*f, lacking, max(d.clock, f.Time, f.End) + joinPatience})
+		} else {
+			d.pending = append(d.pending, *f)
 		}
 	}
 }
 
-// attend looks whether what findings wait for has come.
+// attend lets go of findings for which what they wait for has come, or will not come.
 func (d *deliver) attend() {
-	d.waits = slices.DeleteFunc(d.waits, func(w wait) bool {
-		return d.Sessions.Attach(&d.pending[w.pending], w.parts) == 0 || d.clock > w.until
+	d.held = slices.DeleteFunc(d.held, func(h held) bool {
+		if d.Sessions.Attach(&h.finding, h.parts) != 0 && d.clock <= h.until && len(d.held) < writeSize {
+			return false
+		}
+		d.pending = append(d.pending, h.finding)
+		return true
 	})
+}
+
+// letGo ends all waiting.
+func (d *deliver) letGo() {
+	for i := range d.held {
+		d.Sessions.Attach(&d.held[i].finding, 0)
+		d.pending = append(d.pending, d.held[i].finding)
+	}
+	clear(d.held)
+	d.held = d.held[:0]
 }
 
 func (d *deliver) write(ctx context.Context) error {
@@ -201,7 +231,7 @@ func (d *deliver) write(ctx context.Context) error {
 	if err := d.Sink.Write(ctx, d.pending); err != nil {
 		return err
 	}
-	d.pending, d.waits = d.pending[:0], d.waits[:0]
-	d.counters.undelivered.Store(0)
+	d.pending = d.pending[:0]
+	d.counters.undelivered.Store(int64(len(d.held)))
 	return nil
 }
