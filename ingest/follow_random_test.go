@@ -63,7 +63,11 @@ func (w *writer) write() {
 		text, w.half = text[:len(text)-50], text[len(text)-50:]
 	}
 	w.append(w.name(), text)
+	w.touch(w.name())
 }
+
+// touch gives a file the time of the test.
+func (w *writer) touch(name string) { w.must(os.Chtimes(w.path(name), time.Time{}, time.Now())) }
 
 // rotate writes out what is begun, and rotates. Suricata may write on to the old file.
 func (w *writer) rotate() {
@@ -71,6 +75,7 @@ func (w *writer) rotate() {
 		return
 	}
 	w.append(w.name(), w.half)
+	w.touch(w.name())
 	w.half = ""
 	w.rotated++
 	to := fmt.Sprintf("conn.%08d.log", w.rotated)
@@ -89,11 +94,13 @@ func (w *writer) rotate() {
 		data, err := os.ReadFile(w.path(w.name()))
 		w.must(err)
 		w.must(os.WriteFile(w.path(to), data, 0o600))
+		w.touch(to)
 		w.must(os.Truncate(w.path(w.name()), 0))
 	case 3:
 		data, err := os.ReadFile(w.path(w.name()))
 		w.must(err)
 		w.must(os.WriteFile(w.path("archive/"+to+".gz"), gz(w.t, string(data)), 0o600))
+		w.touch("archive/" + to + ".gz")
 		w.must(os.Remove(w.path(w.name())))
 	}
 }
@@ -143,6 +150,7 @@ func followRandomly(t *testing.T, in Input, seed uint64, d folder, by string) {
 			for range 1 + r.IntN(3) {
 				w.write()
 				w.rotate()
+				time.Sleep(time.Duration(r.IntN(2)*r.IntN(10)) * time.Hour)
 			}
 		case 6:
 			fr.crash(r.IntN(4))

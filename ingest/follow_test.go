@@ -200,41 +200,138 @@ func TestFollowStartsAt(t *testing.T) {
 }
 
 // A log that came and went while nobody looked is packed up in the moment in which it is
-// found: it is looked for once more.
+// found: it is looked for once more. Until then nothing that comes after it is known to
+// the store: the next run, if this one ends, looks for it too.
 func TestFollowPackedMeanwhile(t *testing.T) {
 	defer func() { listed = nil }()
-	synctest.Test(t, func(t *testing.T) {
-		d := newFolder(t)
-		in := Input{Path: d.path("conn.log"), StartAt: StartAtBeginning}
-		open := func(hour int) string { return fmt.Sprintf("%s#open\t2026-11-24-%d-00-00\n", connHeader, hour) }
-		d.append("conn.log", open(12)+conns(0, "a", "b"))
-		fr := start(t, nil, in)
-		time.Sleep(tick)
-		fr.want("a", "b")
-		before := fr.stop()
-		d.rename("conn.log", "conn.2026-11-24-12-00-00.log")
-		d.append("conn.log", open(13)+conns(10, "c"))
-		d.rename("conn.log", "conn.2026-11-24-13-00-00.log")
-		d.append("conn.log", open(14)+conns(20, "d"))
-		looks := 0
-		listed = func() {
-			if looks++; looks > 1 {
+	started := func(in *fileInput) bool {
+		gens := in.trails[in.Path].gens
+		return gens[len(gens)-1].started
+	}
+	f := func(lookByHand bool) {
+		synctest.Test(t, func(t *testing.T) {
+			d := newFolder(t)
+			in := Input{Path: d.path("conn.log"), StartAt: StartAtBeginning}
+			open := func(hour int) string { return fmt.Sprintf("%s#open\t2026-11-24-%d-00-00\n", connHeader, hour) }
+			d.append("conn.log", open(12)+conns(0, "a", "b"))
+			fr := start(t, nil, in)
+			time.Sleep(tick)
+			fr.want("a", "b")
+			before := fr.stop()
+			d.rename("conn.log", "conn.2026-11-24-12-00-00.log")
+			d.append("conn.log", open(13)+conns(10, "c"))
+			d.rename("conn.log", "conn.2026-11-24-13-00-00.log")
+			d.append("conn.log", open(14)+conns(20, "d"))
+			looks := 0
+			listed = func() {
+				if looks++; looks > 1 {
+					return
+				}
+				name := d.path("conn.2026-11-24-13-00-00.log")
+				data, err := os.ReadFile(name)
+				d.must(err)
+				d.must(os.Remove(name))
+				d.must(os.WriteFile(name+".gz", gz(t, string(data)), 0o600))
+			}
+			if lookByHand {
+				o := FollowOptions{}
+				for key, value := range before.positions {
+					o.Positions = append(o.Positions, event.Position{Key: key, Value: value})
+				}
+				follow, err := NewFollow([]Input{in}, o)
+				d.must(err)
+				defer follow.Close()
+				for look := range 2 {
+					follow.inputs[0].scan(follow.ctx, look == 0)
+					if started(follow.inputs[0]) != (look > 0) {
+						t.Errorf("look %d: what comes after it is known: %v", look, look == 0)
+					}
+				}
 				return
 			}
-			name := d.path("conn.2026-11-24-13-00-00.log")
-			data, err := os.ReadFile(name)
-			d.must(err)
-			d.must(os.Remove(name))
-			d.must(os.WriteFile(name+".gz", gz(t, string(data)), 0o600))
-		}
-		fr = start(t, before, in)
-		time.Sleep(5 * tick)
-		fr.want("c", "d")
-		if looks < 2 {
-			t.Errorf("%d looks", looks)
-		}
-		fr.stop()
-	})
+			fr = start(t, before, in)
+			time.Sleep(5 * tick)
+			fr.want("c", "d")
+			if looks < 2 {
+				t.Errorf("%d looks", looks)
+			}
+			fr.stop()
+		})
+	}
+	f(false)
+	f(true)
+}
+
+// Logs came and went while it was down: for days, or since the last one had its first
+// byte. What was known of that one when it went down is what they are told by, not what
+// it has become.
+func TestFollowAfterOutage(t *testing.T) {
+	open := func(hour int) string { return fmt.Sprintf("%s#open\t2026-11-24-%d-00-00\n", connHeader, hour) }
+	f := func(name, before string, outage func(d folder), want ...string) {
+		t.Helper()
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				d := newFolder(t)
+				in := Input{Path: d.path("conn.log"), StartAt: StartAtBeginning}
+				d.append("conn.log", before)
+				fr := start(t, nil, in)
+				time.Sleep(tick)
+				synctest.Wait()
+				fr.got = nil
+				stopped := fr.stop()
+				outage(d)
+				time.Sleep(72 * time.Hour)
+				fr = start(t, stopped, in)
+				time.Sleep(5 * tick)
+				fr.want(want...)
+				fr.stop()
+			})
+		})
+	}
+	// The files' times are those of the test's clock.
+	rotate := func(d folder, to string) {
+		d.rename("conn.log", to)
+		d.must(os.Chtimes(d.path(to), time.Now(), time.Now()))
+		time.Sleep(time.Hour)
+	}
+	cut := func(d folder, to string) {
+		data, err := os.ReadFile(d.path("conn.log"))
+		d.must(err)
+		d.must(os.WriteFile(d.path(to), data, 0o600))
+		d.must(os.Chtimes(d.path(to), time.Now(), time.Now()))
+		d.must(os.Truncate(d.path("conn.log"), 0))
+		time.Sleep(time.Hour)
+	}
+	f("renamed, for days", open(12)+conns(0, "a"), func(d folder) {
+		d.append("conn.log", conns(1, "b"))
+		rotate(d, "conn.12.log")
+		d.append("conn.log", open(13)+conns(10, "c"))
+		rotate(d, "conn.13.log")
+		d.append("conn.log", open(14)+conns(20, "d"))
+		rotate(d, "conn.14.log")
+		d.append("conn.log", open(15)+conns(30, "e"))
+	}, "b", "c", "d", "e")
+	f("empty when it went down, then cut off and renamed", "", func(d folder) {
+		d.append("conn.log", open(12)+conns(0, "a"))
+		cut(d, "conn.12.log")
+		d.append("conn.log", open(13)+conns(10, "b"))
+		rotate(d, "conn.13.log")
+		d.append("conn.log", open(14)+conns(20, "c"))
+	}, "a", "b", "c")
+	f("empty when it went down, then renamed twice", "", func(d folder) {
+		d.append("conn.log", open(12)+conns(0, "a"))
+		rotate(d, "conn.12.log")
+		d.append("conn.log", open(13)+conns(10, "b"))
+		rotate(d, "conn.13.log")
+		d.append("conn.log", open(14)+conns(20, "c"))
+	}, "a", "b", "c")
+	f("empty when it went down, then cut off", "", func(d folder) {
+		d.append("conn.log", open(12)+conns(0, "a"))
+		cut(d, "conn.12.log")
+		d.append("conn.log", open(13)+conns(10, "b"))
+		cut(d, "conn.13.log")
+		d.append("conn.log", open(14)+conns(20, "c"))
+	}, "a", "b", "c")
 }
 
 func TestFollowRotations(t *testing.T) {

@@ -194,12 +194,14 @@ func (in *fileInput) bridge(t *trail) {
 	if listed != nil {
 		listed()
 	}
+	// What begins later was written later, by the clocks of two hosts. When the last one
+	// was looked at says nothing of that, after a night in which nobody looked.
+	written := before.First/1e9 - 3600
+	if before.First == 0 {
+		written = before.Updated - 1
+	}
 	for _, c := range candidates {
-		slack := int64(3600)
-		if before.First == 0 {
-			slack = 1
-		}
-		if c.mtime.Unix() < before.Updated-slack {
+		if c.mtime.Unix() < written {
 			break
 		}
 		if in.open[c.key] != nil || in.claims(c.path) || in.isKnown(t, c.path) {
@@ -236,25 +238,38 @@ func (t *trail) again(c candidate, before *filePosition) {
 	}
 }
 
+// recollect makes the first look of each trail begin where the last run stood: a file
+// that had nothing then may be another one now, and is looked at now.
+func (in *fileInput) recollect() {
+	for _, key := range slices.Sorted(maps.Keys(in.known)) {
+		p := in.known[key].pos
+		if t := in.trail(p.Path); p.later(t.since) {
+			t.since = &p
+		}
+	}
+}
+
 // newest returns the position of the latest file of a trail before the one that its
 // path leads to.
 func (in *fileInput) newest(t *trail) *filePosition {
 	var best *filePosition
-	learn := func(p *filePosition) {
-		if p.Path == t.path && (best == nil || p.First > best.First) {
-			best = p
+	for _, r := range in.known {
+		if r.pos.Path == t.path && r.pos.later(best) {
+			best = &r.pos
 		}
 	}
-	for _, r := range in.known {
-		learn(&r.pos)
-	}
 	for _, g := range slices.Concat(t.gens, t.old) {
-		if g.fate.Load() != present {
-			p := g.place()
-			learn(&p)
+		if p := g.place(); g.fate.Load() != present && p.later(best) {
+			best = &p
 		}
 	}
 	return best
+}
+
+// later reports whether a file begins later than another, which may be nil. Of those
+// that have no record, the one that was looked at first counts: others came after it.
+func (p *filePosition) later(than *filePosition) bool {
+	return than == nil || p.First > than.First || p.First == than.First && p.Updated < than.Updated
 }
 
 // isKnown reports whether a file is one of the trail's, under whatever name or packed

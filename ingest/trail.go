@@ -145,6 +145,9 @@ func (in *fileInput) run(ctx context.Context) {
 // scan looks at what the path leads to, and takes what is new.
 func (in *fileInput) scan(ctx context.Context, first bool) {
 	in.reap()
+	if first {
+		in.recollect()
+	}
 	glob := first || time.Since(in.globbed) >= globEvery
 	if glob {
 		in.globbed = time.Now()
@@ -178,9 +181,6 @@ func (in *fileInput) scan(ctx context.Context, first bool) {
 		in.prune(ctx)
 	}
 	if first {
-		for _, r := range in.known {
-			in.trail(r.pos.Path)
-		}
 		for _, t := range in.trails {
 			t.gap = true
 		}
@@ -456,7 +456,7 @@ func (in *fileInput) adopt(g *generation) {
 	in.open[g.id.fileKey] = g
 	if g.path != t.path { // it was rotated away while nobody looked
 		g.fate.Store(gone)
-		t.gens = slices.Insert(t.gens, t.rotated(), g)
+		t.gens = slices.Insert(t.gens, t.place(g), g)
 		return
 	}
 	for _, o := range t.gens {
@@ -469,10 +469,11 @@ func (in *fileInput) adopt(g *generation) {
 	t.gap = true
 }
 
-// rotated returns how many of the trail's generations are no longer at its path.
-func (t *trail) rotated() int {
+// place returns where in a trail a file comes that is no longer at its path: behind
+// those that are followed, among the others by when they begin.
+func (t *trail) place(g *generation) int {
 	n := 0
-	for n < len(t.gens) && t.gens[n].fate.Load() != present {
+	for n < len(t.gens) && t.gens[n].fate.Load() != present && (t.gens[n].started || t.gens[n].pos.First <= g.pos.First) {
 		n++
 	}
 	return n
@@ -518,6 +519,9 @@ func (t *trail) advance(ctx context.Context) {
 	for i, g := range t.gens {
 		if g.started {
 			continue
+		}
+		if t.since != nil && g.fate.Load() == present {
+			break // there may be others before it, which have to be known first
 		}
 		g.started = true
 		in.follow.log.Info("following log", "path", printable(g.path), "offset", g.pos.Offset)
