@@ -361,6 +361,7 @@ func (in *fileInput) atEnd(path string, id identity, info os.FileInfo, first boo
 	for _, r := range in.known {
 		last = max(last, r.pos.Updated)
 	}
+	last -= int64(2 * globEvery / time.Second) // it may not have been seen at once
 	return id.born != 0 && id.born < last*1e9 && info.ModTime().Unix() < last
 }
 
