@@ -19,6 +19,9 @@ type Config struct {
 	// Feeds are tables of indicators whose columns are named here, by the names that
 	// findings call them.
 	Feeds map[string]Feed `toml:"feed"`
+	// Seen is the file that notes which indicators were in force, so that those which come
+	// while nothing runs are new to the next process. "": none.
+	Seen string `toml:"-"`
 }
 
 // Feed is a file of indicators in columns. A column is named as the file's header does, or

@@ -39,6 +39,7 @@ type Context struct {
 	near   [nearSize][2]atomic.Pointer[near]
 	stamp  uint64 // of the files in force
 	read   uint64 // how often they were read
+	unread error  // why it is not known which indicators were in force before
 }
 
 // Open reads the files. The error names all that is wrong with any of them.
@@ -70,12 +71,12 @@ func (c *Context) readAll() (*snapshot, error) {
 	cfg := &c.config
 	c.read++
 	s := &snapshot{number: c.read}
-	var before *Indicators
-	if last := c.now.Load(); last != nil {
-		if before = last.intel; before == nil && len(cfg.Indicators)+len(cfg.Feeds) > 0 {
-			before = newIndicators() // there was none
-			before.done()
-		}
+	var before *past
+	if last := c.now.Load(); last == nil {
+		before = c.recall()
+	} else if before = (&past{table: last.intel}); before.table == nil {
+		before.table = newIndicators() // there was none
+		before.table.done()
 	}
 	var err error
 	if s.zones, err = c.zones.With(cfg.Networks); err != nil {
@@ -85,7 +86,7 @@ func (c *Context) readAll() (*snapshot, error) {
 		problems = append(problems, err)
 	}
 	if len(cfg.Indicators)+len(cfg.Feeds) > 0 {
-		if s.intel, err = readIndicators(cfg.Indicators, cfg.Allowed, cfg.Feeds, before); err != nil {
+		if s.intel, err = readIndicators(cfg.Indicators, cfg.Allowed, cfg.Feeds, before, cfg.Seen != ""); err != nil {
 			problems = append(problems, err)
 		}
 	}
@@ -235,8 +236,9 @@ func (c *Context) Look() {
 	}
 }
 
-// Fresh returns the indicators that the last reload brought: addresses, names and
-// fingerprints of TLS clients, at most 262,144. The next call returns none.
+// Fresh returns the indicators that the last reload brought, or that came since the last
+// process with the same Config.Seen: addresses, names and fingerprints of TLS clients, at
+// most 262,144. The next call returns none.
 func (c *Context) Fresh() []event.Sought {
 	x := c.now.Load().intel
 	if x == nil {
@@ -247,11 +249,19 @@ func (c *Context) Fresh() []event.Sought {
 
 // Follow reads files that have changed, until ctx ends. What is broken is logged once:
 // what was read before stays in force. Fresh is called with the indicators that are new
-// in what was read.
+// in what was read; when it returns, and ctx has not ended, they are noted in Config.Seen.
 func (c *Context) Follow(ctx context.Context, every time.Duration, log *slog.Logger, fresh func([]event.Sought)) {
 	t := time.NewTicker(every)
 	defer t.Stop()
-	for {
+	look := func() {
+		if all := c.Fresh(); len(all) > 0 {
+			fresh(all)
+		}
+		if ctx.Err() == nil {
+			c.keep(log)
+		}
+	}
+	for look(); ; {
 		select {
 		case <-t.C:
 		case <-c.look:
@@ -263,9 +273,7 @@ func (c *Context) Follow(ctx context.Context, every time.Duration, log *slog.Log
 			log.Error("files of [enrich] have errors: what they said before stays in force", "error", err)
 		case again:
 			log.Info("files of [enrich] are read again", "assets", c.now.Load().assets.Len(), "indicators", c.now.Load().intel.Len())
-			if all := c.Fresh(); len(all) > 0 {
-				fresh(all)
-			}
+			look()
 		}
 	}
 }

@@ -41,10 +41,10 @@ type feed struct {
 }
 
 // readIndicators reads files, all files of folders in the order of their names, and feeds.
-// It notes what is not in the table before, unless that is nil.
-func readIndicators(paths, allow []string, feeds map[string]Feed, before *Indicators) (*Indicators, error) {
+// It notes what was not in force before, unless that is nil, and what is now, if keeps.
+func readIndicators(paths, allow []string, feeds map[string]Feed, before *past, keeps bool) (*Indicators, error) {
 	x := newIndicators()
-	x.before = before
+	x.before, x.keeps = before, keeps
 	err := x.readAll(paths)
 	for _, name := range slices.Sorted(maps.Keys(feeds)) {
 		form := feeds[name]
@@ -389,7 +389,7 @@ func (f *feed) take(value string, n note, text string) bool {
 		return false
 	}
 	f.taken++
-	if f.into.before != nil {
+	if f.into.before != nil || f.into.keeps {
 		f.into.compare(kind, v, p, n.expires)
 	}
 	i := f.into.noteOf(n, text)

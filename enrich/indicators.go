@@ -80,8 +80,10 @@ type Indicators struct {
 	// While it is filled:
 	noteIndex map[note]uint32
 	textIndex map[string]uint32
-	before    *Indicators    // what was in force until now; nil: nobody asks what is new
+	before    *past          // what was in force until now; nil: nobody asks what is new
 	fresh     []event.Sought // what is not in it
+	keeps     bool           // noted is wanted
+	noted     seen           // what can be looked back for; until it is written down
 	passed    int            // values that are new and cannot be looked back at
 }
 

@@ -1,8 +1,10 @@
 package enrich
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -407,5 +409,62 @@ func TestFresh(t *testing.T) {
 	}
 	if all := x.Fresh(); len(all) != 0 {
 		t.Errorf("once more: %v", all)
+	}
+}
+
+// What was in force in the last process is not new to this one; what has come since, is.
+func TestSeen(t *testing.T) {
+	dir := t.TempDir()
+	list, c := filepath.Join(dir, "list.txt"), Config{Seen: filepath.Join(dir, "state.indicators")}
+	var log bytes.Buffer
+	run := func(text string, want ...string) {
+		t.Helper()
+		if text != "" {
+			if err := os.WriteFile(list, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			c.Indicators = []string{list}
+		}
+		x := open(t, c)
+		var got []string
+		for _, v := range x.Fresh() {
+			got = append(got, v.Value)
+		}
+		if d := cmp.Diff(want, got); d != "" {
+			t.Error(d)
+		}
+		log.Reset()
+		x.keep(slog.New(slog.NewTextHandler(&log, nil)))
+	}
+	run("first.example\n") // nobody knows what was listed before
+	run("first.example\nsecond.example\n", "second.example")
+	run("second.example\n198.51.100.7\n203.0.113.0/31\n2001:db8::/32\n"+ja4of+"\n"+sha256of+"\n", "198.51.100.7", "203.0.113.0", "203.0.113.1", ja4of)
+	run("first.example\nsecond.example\n198.51.100.7\n203.0.113.1/31\n203.0.113.0\n", "first.example", "203.0.113.0")
+	if log.Len() > 0 {
+		t.Error(log.String())
+	}
+	whole, err := os.ReadFile(c.Seen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, b := range map[string][]byte{"cut off": whole[:len(whole)-1], "empty": {}, "other": append([]byte("x"), whole[1:]...), "flipped": append(whole[:30:30], append([]byte{whole[30] ^ 1}, whole[31:]...)...)} {
+		if err := os.WriteFile(c.Seen, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		run("third.example\n")
+		if !strings.Contains(log.String(), "level=WARN") {
+			t.Errorf("%s: %s", name, log.String())
+		}
+		run("third.example\nfourth.example\n", "fourth.example")
+	}
+	c.Seen = filepath.Join(dir, "missing", "state.indicators")
+	run("first.example\n")
+	if !strings.Contains(log.String(), "level=WARN") {
+		t.Error("nobody is told that nothing can be noted")
+	}
+	c.Indicators = nil
+	run("")
+	if log.Len() > 0 {
+		t.Error(log.String())
 	}
 }

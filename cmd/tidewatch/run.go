@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime"
 	"syscall"
 	"time"
@@ -127,6 +128,7 @@ func runSidecar(ctx context.Context, t terminal, path string) (err error) {
 	if s.rules, err = readRules(cfg); err != nil {
 		return err
 	}
+	cfg.Enrich.Seen = filepath.Clean(cfg.Store.Path) + ".indicators"
 	if s.context, err = enrich.Open(enrich.NewZones(cfg.General.Networks()), cfg.Enrich); err != nil {
 		return err
 	}
