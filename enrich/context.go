@@ -115,7 +115,7 @@ func (c *Context) Enrich(ev *event.Event) {
 	switch ev.Kind {
 	case event.KindDHCP:
 		c.leases.learn(ev)
-	case event.KindKerberos, event.KindNTLM, event.KindRDP, event.KindDNS:
+	case event.KindKerberos, event.KindNTLM, event.KindSMB, event.KindRDP, event.KindDNS:
 		c.names.learn(ev)
 	}
 }

@@ -56,6 +56,10 @@ func (n *nicknames) learn(ev *event.Event) {
 				n.hear(ev, ev.Resp.Addr, a.Names[0], byNTLM)
 			}
 		}
+	case event.KindSMB:
+		if m := ev.SMB; m != nil {
+			n.hear(ev, ev.Orig.Addr, m.ClientName, byNTLM)
+		}
 	case event.KindRDP:
 		if r := ev.RDP; r != nil {
 			n.hear(ev, ev.Orig.Addr, r.ClientName, byRDP)

@@ -6,13 +6,18 @@ import (
 
 	"tidewatch/event"
 	"tidewatch/parsers"
+	"tidewatch/parsers/suricata"
 	"tidewatch/parsers/zeek"
 )
 
 // parseZeek parses lines of Zeek's JSON.
 func parseZeek(t *testing.T, lines ...string) (evs []*event.Event) {
 	t.Helper()
-	p := zeek.NewJSON(parsers.Options{})
+	return parse(t, zeek.NewJSON(parsers.Options{}), lines...)
+}
+
+func parse(t *testing.T, p parsers.Parser, lines ...string) (evs []*event.Event) {
+	t.Helper()
 	for _, line := range lines {
 		b := event.NewBatch(nil, 1, 2*len(line)+64)
 		ev, own := b.Add([]byte(line))
@@ -40,6 +45,11 @@ func TestNicknames(t *testing.T) {
 	) {
 		x.Enrich(ev)
 	}
+	for _, ev := range parse(t, suricata.New(parsers.Options{}),
+		`{"timestamp":"1970-01-01T00:20:00.000000+0000","flow_id":1,"event_type":"smb","src_ip":"10.0.0.10","src_port":50839,"dest_ip":"10.0.0.9","dest_port":445,"proto":"TCP","smb":{"id":4,"dialect":"3.00","command":"SMB2_COMMAND_SESSION_SETUP","status":"STATUS_SUCCESS","ntlmssp":{"domain":"EXAMPLE","user":"alice","host":"WIN10","version":"10.0 build 10586 rev 15"}}}`,
+	) {
+		x.Enrich(ev)
+	}
 	f := func(addr string, at int64, want string) {
 		t.Helper()
 		if got := x.about(x.now.Load(), netip.MustParseAddr(addr), 0, at*1e9).HostName(); got != want {
@@ -49,6 +59,7 @@ func TestNicknames(t *testing.T) {
 	f("10.0.0.5", 2000, "LAPTOP7")
 	f("10.0.0.5", 1060+86400, "") // a day later nobody knows
 	f("10.0.0.9", 2000, "FS1")
+	f("10.0.0.10", 2000, "WIN10")
 	f("10.0.0.6", 2000, "")
 	f("10.0.0.77", 2000, "") // who says it is not who has it
 	f("10.0.0.8", 2000, "linux-by-dhcp")

@@ -180,6 +180,9 @@ const (
 	SMBFUID
 	SMBDialect
 	SMBStatus
+	SMBUser
+	SMBDomain
+	SMBClientName
 
 	DHCPUIDs
 	DHCPClientAddr
@@ -262,7 +265,7 @@ var columnNames = [NumColumns]string{
 	"ssh.host_key", "ssh.hassh", "ssh.hassh_server", "rdp.cookie", "rdp.result", "rdp.security_protocol",
 	"rdp.channels", "rdp.keyboard_layout", "rdp.client_build", "rdp.client_name", "rdp.cert_type", "rdp.cert_count",
 	"rdp.encryption_level", "rdp.encryption_method", "smb.action", "smb.share", "smb.path", "smb.name", "smb.prev_name",
-	"smb.size", "smb.fuid", "smb.dialect", "smb.status", "dhcp.uids", "dhcp.client_addr", "dhcp.server_addr",
+	"smb.size", "smb.fuid", "smb.dialect", "smb.status", "smb.user", "smb.domain", "smb.client_name", "dhcp.uids", "dhcp.client_addr", "dhcp.server_addr",
 	"dhcp.assigned_addr", "dhcp.requested_addr", "dhcp.mac", "dhcp.host_name", "dhcp.client_fqdn", "dhcp.domain",
 	"dhcp.lease_time", "dhcp.msg_types", "dhcp.client_message", "dhcp.server_message", "dhcp.duration", "notice.name",
 	"notice.message", "notice.sub", "notice.category", "notice.severity", "notice.signature_id", "notice.gid",
@@ -477,6 +480,8 @@ type SMB struct {
 	FUID     string
 	Dialect  string
 	Status   string
+	// What NTLM says when a session is set up: Suricata alone has it with SMB.
+	User, Domain, ClientName string
 }
 
 // DHCP holds the columns of one DHCP exchange.

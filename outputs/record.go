@@ -121,14 +121,24 @@ func (e *Encoder) Record(dst []byte, ev *event.Event, ingested int64) []byte {
 		w.enrichments([]event.Indicator{*ev.Threat})
 	}
 	w.close()
-	if a := ev.App; a != nil && a.User != "" {
-		w.open("user").text("name", a.User).close()
-	}
+	w.userOf(ev)
 	w.open("related").addrs("ip", e.ips).texts("hosts", e.hosts).texts("hash", e.hashes).close()
 	w.open("observer").text("type", "ids").text("vendor", vendors[ev.Sensor%3]).text("product", products[ev.Sensor%3]).close()
 	e.own(ev)
 	w.close()
 	return w.b
+}
+
+// userOf writes who a record says that it was.
+func (w *object) userOf(ev *event.Event) {
+	var name, domain string
+	if a := ev.App; a != nil {
+		name = a.User
+	}
+	if m := ev.SMB; m != nil {
+		name, domain = first(name, m.User), m.Domain
+	}
+	w.open("user").text("name", name).text("domain", domain).close()
 }
 
 var (

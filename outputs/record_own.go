@@ -143,6 +143,7 @@ var ownColumns = [event.NumColumns]column{
 	event.SMBFUID:              text(func(e *event.Event) string { return e.SMB.FUID }),
 	event.SMBDialect:           text(func(e *event.Event) string { return e.SMB.Dialect }),
 	event.SMBStatus:            text(func(e *event.Event) string { return e.SMB.Status }),
+	event.SMBClientName:        text(func(e *event.Event) string { return e.SMB.ClientName }),
 	event.DHCPUIDs:             list(func(e *event.Event) []string { return e.DHCP.UIDs }),
 	event.DHCPClientAddr:       host(func(e *event.Event) netip.Addr { return e.DHCP.ClientAddr }),
 	event.DHCPServerAddr:       host(func(e *event.Event) netip.Addr { return e.DHCP.ServerAddr }),

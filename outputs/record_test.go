@@ -216,9 +216,18 @@ func TestFieldLists(t *testing.T) {
 func TestRecordIsComplete(t *testing.T) {
 	except := map[event.Column]string{
 		event.ColProto: "without a number there is no protocol", event.ColOrigAddr: "the address itself", event.ColRespAddr: "the address itself",
-		event.ConnDuration: "Event.End", event.DNSResponse: "of Suricata: see dns.type",
+		event.ConnDuration: "Event.End", event.DNSResponse: "of Suricata: see dns.type", event.SMBUser: "where there is no app.user",
 	}
 	var e Encoder
+	both := full()
+	both.SMB.User = "another"
+	if got := string(e.Record(nil, both, 0)); strings.Contains(got, "another") {
+		t.Error(got)
+	}
+	if both.App.User = ""; !strings.Contains(string(e.Record(nil, both, 0)), `"user":{"name":"another","domain":`) {
+		t.Error("who set up the session of SMB leaves no trace in the document")
+	}
+	full := func() *event.Event { ev := full(); ev.SMB.User = ""; return ev }
 	want := string(e.Record(nil, full(), 0))
 	for _, f := range faults([]byte(want), schema(t), knownFields(RecordFields)) {
 		t.Error(f)

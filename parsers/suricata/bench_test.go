@@ -190,6 +190,7 @@ type eveWindows struct {
 		Size      uint64 `json:"size"`
 		FUID      string `json:"fuid"`
 		Rename    *struct{ From, To string }
+		NTLMSSP   *struct{ User, Domain, Host string } `json:"ntlmssp"`
 	} `json:"smb"`
 	RDP *struct {
 		TxID     uint64   `json:"tx_id"`

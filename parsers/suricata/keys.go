@@ -141,6 +141,10 @@ const (
 	keyShare
 	keyFUID
 	keyRename
+	keyNTLMSSP
+	keyUser
+	keyDomain
+	keyHost
 	keyFrom
 	keyTo
 	keyCookie
@@ -222,6 +226,7 @@ const (
 	inAnomaly
 	inSMB
 	inSMBPart
+	inNTLM
 	inRDP
 	inRDPClient
 	inKerberos
@@ -376,6 +381,10 @@ var keyTexts = [...]string{
 	keyShare:           "share",
 	keyFUID:            "fuid",
 	keyRename:          "rename",
+	keyNTLMSSP:         "ntlmssp",
+	keyUser:            "user",
+	keyDomain:          "domain",
+	keyHost:            "host",
 	keyFrom:            "from",
 	keyTo:              "to",
 	keyCookie:          "cookie",
@@ -438,7 +447,7 @@ var keyTexts = [...]string{
 // quickly; one that is missing here only costs time.
 var passedKeys = []string{
 	"parent_id", "sensor_id", "in_iface", "pcap_cnt", "ip_v", "response_icmp_type", "response_icmp_code", "pkt_src",
-	"app_proto_ts", "app_proto_tc", "host", "rpc", "age", "emergency", "bypass", "syn", "fin", "rst", "psh", "ack",
+	"app_proto_ts", "app_proto_tc", "rpc", "age", "emergency", "bypass", "syn", "fin", "rst", "psh", "ack",
 	"urg", "ecn", "cwr", "ts_max_regions", "tc_max_regions", "ts_gap", "tc_gap", "authorities", "additionals", "z",
 	"gaps", "stored", "status_code", "session_id", "tree_id", "response_headers", "redirect", "http_port", "xff",
 	"content_range", "call_id", "reply", "reply_received", "reply_truncated", "command_truncated", "dynamic_port",

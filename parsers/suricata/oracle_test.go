@@ -221,6 +221,9 @@ var slowColumns = []column{
 	text(event.SMBShare, "smb.share", func(e *event.Event) string { return e.SMB.Share }),
 	text(event.SMBFUID, "smb.fuid", func(e *event.Event) string { return e.SMB.FUID }),
 	text(event.SMBPrevName, "smb.rename.from", func(e *event.Event) string { return e.SMB.PrevName }),
+	text(event.SMBUser, "smb.ntlmssp.user", func(e *event.Event) string { return e.SMB.User }),
+	text(event.SMBDomain, "smb.ntlmssp.domain", func(e *event.Event) string { return e.SMB.Domain }),
+	text(event.SMBClientName, "smb.ntlmssp.host", func(e *event.Event) string { return e.SMB.ClientName }),
 
 	text(event.RDPCookie, "rdp.cookie", func(e *event.Event) string { return e.RDP.Cookie }),
 	text(event.RDPClientBuild, "rdp.client.build", func(e *event.Event) string { return e.RDP.ClientBuild }),

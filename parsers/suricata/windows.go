@@ -40,6 +40,19 @@ func (p *Parser) smb() {
 					}
 				}
 			}
+		case keyNTLMSSP:
+			if s.Kind() == scan.Object {
+				for k := p.enter(inNTLM); k != scan.End; k = p.next(inNTLM, k) {
+					switch k {
+					case keyUser:
+						p.text(&d.User, event.SMBUser)
+					case keyDomain:
+						p.text(&d.Domain, event.SMBDomain)
+					case keyHost:
+						p.text(&d.ClientName, event.SMBClientName)
+					}
+				}
+			}
 		}
 	}
 }
