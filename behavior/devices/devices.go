@@ -130,7 +130,13 @@ func (v *Devices) resolve(ev *event.Event, h *event.Host) netip.Addr {
 	if about := h.About; about != nil && about.Asset != nil && about.Asset.Entity.IsValid() {
 		return about.Asset.Entity
 	}
-	all := v.tenants[h.Hash]
+	key := h.Hash
+	all := v.tenants[key]
+	if len(all) == 0 && ev.VLAN|ev.InnerVLAN != 0 && len(v.tenants) > 0 {
+		// Zeek does not say in which VLAN DHCP gave an address.
+		key = event.HashAddr(h.Addr, 0, 0)
+		all = v.tenants[key]
+	}
 	if len(all) == 0 {
 		return h.Addr
 	}
@@ -138,7 +144,7 @@ func (v *Devices) resolve(ev *event.Event, h *event.Host) netip.Addr {
 		if all[i].from > ev.Time {
 			continue
 		}
-		if at := all[i].of.at(ev.Time); at != nil && at.hash == h.Hash {
+		if at := all[i].of.at(ev.Time); at != nil && at.hash == key {
 			return all[i].of.entity.addr
 		}
 		if v.entities[h.Addr] != nil {

@@ -207,6 +207,12 @@ func TestVLANs(t *testing.T) {
 	if got := at(120, 30, "10.0.0.9"); got.String() != "10.0.0.9" {
 		t.Errorf("the same address in another VLAN is %s", got)
 	}
+	// Zeek's dhcp.log does not say the VLAN, its conn.log may.
+	s.lease(3000, mac2, "10.0.0.7")
+	s.lease(4000, mac2, "10.0.0.8")
+	if got := at(4500, 30, "10.0.0.8"); got.String() != "10.0.0.7" {
+		t.Errorf("by DHCP without a VLAN it is %s", got)
+	}
 }
 
 // What is remembered is bounded, and what is forgotten is told to the store.
