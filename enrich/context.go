@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -228,6 +229,19 @@ func (c *Context) Reload() (bool, error) {
 	return true, nil
 }
 
+// Warnings says what was left out of lists of indicators, as they are in force. Parts of
+// them are what the lists say: they have to be escaped.
+func (c *Context) Warnings() []string {
+	x := c.now.Load().intel
+	if x == nil {
+		return nil
+	}
+	if x.allowed == nil {
+		return x.warnings
+	}
+	return slices.Concat(x.warnings, x.allowed.warnings)
+}
+
 // Look makes Follow look at once whether files have changed.
 func (c *Context) Look() {
 	select {
@@ -273,6 +287,9 @@ func (c *Context) Follow(ctx context.Context, every time.Duration, log *slog.Log
 			log.Error("files of [enrich] have errors: what they said before stays in force", "error", err)
 		case again:
 			log.Info("files of [enrich] are read again", "assets", c.now.Load().assets.Len(), "indicators", c.now.Load().intel.Len())
+			for _, w := range c.Warnings() {
+				log.Warn("[enrich] " + w)
+			}
 			look()
 		}
 	}

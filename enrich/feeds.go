@@ -36,6 +36,8 @@ type feed struct {
 	taken   int
 	refused int
 	first   *strict.Problem // what was refused first
+	left    int             // entries that are well-formed, and of what no record has
+	example string          // the first of them
 	file    string
 	form    *Feed // nil: the file itself says what it is
 }
@@ -132,7 +134,27 @@ func (x *Indicators) readFile(path, name string, form *Feed) *strict.Problem {
 		f.first.What = fmt.Sprintf("%s; %d of %d entries are like this", f.first.What, f.refused, f.taken+f.refused)
 		return f.first
 	}
+	switch {
+	case f.refused+f.left == 0 || len(x.warnings) > maxFeedWarnings:
+	case len(x.warnings) == maxFeedWarnings:
+		x.warnings = append(x.warnings, "and other files like these")
+	case f.refused > 0:
+		x.warnings = append(x.warnings, fmt.Sprintf("%s: %d of %d entries are no indicators and are left out, the first in line %d: %s", path, f.refused, f.taken+f.refused+f.left, f.first.Line, clipped(f.first.Excerpt)))
+	default:
+		x.warnings = append(x.warnings, fmt.Sprintf("%s: %d of %d patterns are about what no record has by itself and are left out, the first: %s", path, f.left, f.left+f.taken, clipped(f.example)))
+	}
 	return nil
+}
+
+// maxFeedWarnings bounds of how many files it is said that something is left out.
+const maxFeedWarnings = 20
+
+// clipped is the beginning of what a list says.
+func clipped(s string) string {
+	if len(s) > longestText {
+		s = strings.ToValidUTF8(s[:longestText], "") + "…"
+	}
+	return s
 }
 
 // isCatalogue reports whether a file belongs to a feed of MISP beside its events: the list
@@ -585,18 +607,59 @@ var tlpMarkings = map[string]uint8{
 	"marking-definition--e828b379-4e03-4974-9ac4-e53a884c97c1": 6,
 }
 
-// stixTerm is one comparison of a pattern.
-var stixTerm = regexp.MustCompile(`(?:ipv4-addr|ipv6-addr|domain-name|url|file|x509-certificate):(?:value|hashes\.'?[A-Za-z0-9-]+'?)\s*(?:=|ISSUBSET)\s*'((?:[^'\\]|\\.)*)'`)
+// stixTerm is one comparison of a pattern, stixSet one with several values.
+var (
+	stixTerm = regexp.MustCompile(stixPath + `(?:=|ISSUBSET)\s*'((?:[^'\\]|\\.)*)'`)
+	stixSet  = regexp.MustCompile(stixPath + `IN\s*\(((?:\s*'(?:[^'\\]|\\.)*'\s*,?)*)\)`)
+	stixText = regexp.MustCompile(`'((?:[^'\\]|\\.)*)'`)
+)
 
-// stixJoint says that a pattern wants several things at once, which no record has.
-var stixJoint = regexp.MustCompile(`\b(?:AND|FOLLOWEDBY|NOT)\b`)
+const stixPath = `\b(?:ipv4-addr|ipv6-addr|domain-name|url|file|x509-certificate):(?:value|hashes\.'?[A-Za-z0-9-]+'?)\s*`
+
+// A pattern with stixAnd wants several things at once; one with stixOther, what no record
+// says, or one thing after another.
+var (
+	stixAnd   = regexp.MustCompile(`\bAND\b`)
+	stixOther = regexp.MustCompile(`\b(?:FOLLOWEDBY|NOT)\b|!=`)
+)
+
+// stixValues returns the values of which a pattern says that each is enough. Where it
+// wants several things at once, a digest is: who has the file has the rest, too.
+func stixValues(pattern string) (values []string) {
+	bare := stixText.ReplaceAllString(pattern, "''")
+	if stixOther.MatchString(bare) {
+		return nil
+	}
+	for _, m := range stixTerm.FindAllStringSubmatch(pattern, -1) {
+		values = append(values, m[1])
+	}
+	for _, m := range stixSet.FindAllStringSubmatch(pattern, -1) {
+		for _, v := range stixText.FindAllStringSubmatch(m[1], -1) {
+			values = append(values, v[1])
+		}
+	}
+	for i, v := range values {
+		values[i] = strings.ReplaceAll(v, `\`, "")
+	}
+	if stixAnd.MatchString(bare) {
+		values = slices.DeleteFunc(values, func(v string) bool { k, _, _ := classify(v); return k != kindDigest })
+	}
+	return values
+}
 
 func (f *feed) stix(o *stixObject) {
 	if o.Type != "indicator" || o.Revoked || o.PatternType != "" && o.PatternType != "stix" {
 		return
 	}
-	terms := stixTerm.FindAllStringSubmatch(o.Pattern, -1)
-	if len(terms) == 0 || stixJoint.MatchString(o.Pattern) {
+	values := stixValues(o.Pattern)
+	switch {
+	case len(values) > 0:
+	case strings.HasPrefix(strings.TrimSpace(o.Pattern), "["):
+		if f.left++; f.example == "" {
+			f.example = strings.Clone(o.Pattern)
+		}
+		return
+	default:
 		f.refuse(0, o.Pattern)
 		return
 	}
@@ -612,9 +675,9 @@ func (f *feed) stix(o *stixObject) {
 	if text == "" {
 		text = o.Description
 	}
-	for _, t := range terms {
-		if !f.take(strings.ReplaceAll(t[1], `\`, ""), n, text) {
-			f.refuse(0, t[0])
+	for _, v := range values {
+		if !f.take(v, n, text) {
+			f.refuse(0, v)
 		}
 	}
 }

@@ -76,6 +76,7 @@ type Indicators struct {
 
 	seed, seed2 maphash.Seed
 	allowed     *Indicators // what never matches; nil: nothing
+	warnings    []string    // what was left out of which file
 
 	// While it is filled:
 	noteIndex map[note]uint32

@@ -217,6 +217,58 @@ func TestAllowed(t *testing.T) {
 	f("dns", "bad.example", true)
 }
 
+// A pattern of STIX may want what no record says by itself: it is left out and told, and
+// the others of its bundle count.
+func TestSTIXPatterns(t *testing.T) {
+	f := func(pattern string, want ...string) {
+		t.Helper()
+		if d := cmp.Diff(strings.Join(want, "\n"), strings.Join(stixValues(pattern), "\n")); d != "" {
+			t.Errorf("%s: %s", pattern, d)
+		}
+	}
+	f("[ipv4-addr:value = '198.51.100.7']", "198.51.100.7")
+	f("[ipv4-addr:value ISSUBSET '198.51.100.0/24' OR domain-name:value='evil.example']", "198.51.100.0/24", "evil.example")
+	f("[domain-name:value IN ('a.example', 'b.example')]", "a.example", "b.example")
+	f("[url:value = 'http://a.example/rock AND roll']", "http://a.example/rock AND roll")
+	f("[file:hashes.'SHA-256' = '"+sha256of+"' AND file:name = 'a.exe']", sha256of)
+	f("[file:hashes.MD5 = '"+ja3of+"' AND domain-name:value = 'evil.example']", ja3of)
+	f("[ipv4-addr:value = '198.51.100.7' AND network-traffic:dst_port = 443]")
+	f("[ipv4-addr:value = '198.51.100.7'] FOLLOWEDBY [domain-name:value = 'evil.example']")
+	f("[ipv4-addr:value NOT = '198.51.100.7']")
+	f("[ipv4-addr:value != '198.51.100.7']")
+	f("[domain-name:value LIKE '%.example']")
+	f("[windows-registry-key:key = 'HKLM\\\\x']")
+	f("[network-traffic:src_ref.value = '198.51.100.7']")
+
+	bundle := func(patterns ...string) string {
+		var objects []string
+		for _, p := range patterns {
+			objects = append(objects, fmt.Sprintf(`{"type":"indicator","pattern_type":"stix","pattern":%q}`, p))
+		}
+		return `{"type":"bundle","id":"bundle--1","objects":[` + strings.Join(objects, ",") + `]}`
+	}
+	key, mail := "[windows-registry-key:key = 'HKLM']", "[email-message:subject = 'x']"
+	x := open(t, Config{Indicators: []string{
+		write(t, "mixed.json", bundle("[domain-name:value = 'evil.example']", key, mail)),
+		write(t, "list.txt", strings.Repeat("evil.example\n", 20)+"<html>\n"),
+	}, Allowed: []string{write(t, "fine.json", bundle("[domain-name:value = 'fine.example']", key))}})
+	if n := x.now.Load().intel.Len(); n != 1 {
+		t.Errorf("%d indicators", n)
+	}
+	var got []string
+	for _, w := range x.Warnings() {
+		got = append(got, w[strings.LastIndexByte(w[:strings.Index(w, ": ")], '/')+1:])
+	}
+	want := []string{
+		"mixed.json: 2 of 3 patterns are about what no record has by itself and are left out, the first: " + key,
+		"list.txt: 1 of 21 entries are no indicators and are left out, the first in line 21: <html>",
+		"fine.json: 1 of 2 patterns are about what no record has by itself and are left out, the first: " + key,
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+}
+
 // A file that is no list is an error with its line; a few lines that are none are not.
 func TestFeedErrors(t *testing.T) {
 	f := func(name, text, want string) {
@@ -231,6 +283,7 @@ func TestFeedErrors(t *testing.T) {
 	f("a.txt", "", "")
 	f("a.json", "{\"type\": \"bundle\",\n\"objects\": [}", "line 2")
 	f("a.json", "{}", "neither a STIX bundle nor MISP")
+	f("a.json", `{"type": "bundle", "objects": [{"type": "indicator", "pattern": "evil.example"}]}`, "this is no indicator; 1 of 1")
 	f("a.txt", strings.Repeat("x", 70_000), "longer than 64 KiB")
 	f("a.txt", "0.0.0.0/0\n", "no indicator")
 	if _, err := Open(NewZones(nil), Config{Indicators: []string{filepath.Join(t.TempDir(), "none")}}); err == nil {

@@ -25,7 +25,7 @@ type writer struct {
 	eve     bool
 	n       int // records
 	rotated int
-	began   time.Time // when the present file had its first bytes
+	began   time.Time // when the present file had its first whole line
 	half    string    // the rest of a record that is written in part
 	wrote   []string
 }
@@ -42,8 +42,8 @@ func (w *writer) write() {
 	var b strings.Builder
 	b.WriteString(w.half)
 	w.half = ""
+	w.begin()
 	if info, err := os.Stat(w.path(w.name())); err != nil || info.Size() == 0 {
-		w.began = time.Now()
 		if !w.eve {
 			fmt.Fprintf(&b, "%s#open\t%d\n", connHeader, w.rotated)
 		}
@@ -66,6 +66,15 @@ func (w *writer) write() {
 	w.touch(w.name())
 }
 
+// begin notes that the present file begins now, if it has nothing so far by which a copy
+// of it is known.
+func (w *writer) begin() {
+	data, err := os.ReadFile(w.path(w.name()))
+	if err != nil || !fingerprintOf(data[:min(len(data), headSize)]).tells() {
+		w.began = time.Now()
+	}
+}
+
 // touch gives a file the time of the test.
 func (w *writer) touch(name string) { w.must(os.Chtimes(w.path(name), time.Time{}, time.Now())) }
 
@@ -73,6 +82,9 @@ func (w *writer) touch(name string) { w.must(os.Chtimes(w.path(name), time.Time{
 func (w *writer) rotate() {
 	if _, err := os.Stat(w.path(w.name())); err != nil {
 		return
+	}
+	if w.half != "" {
+		w.begin()
 	}
 	w.append(w.name(), w.half)
 	w.touch(w.name())

@@ -195,6 +195,9 @@ func (a *analysis) prepare() (o ingest.Options, err error) {
 	if a.context, err = enrich.Open(enrich.NewZones(a.local), a.opts.enrich); err != nil {
 		return o, err
 	}
+	for _, w := range a.context.Warnings() {
+		fmt.Fprintln(a.term.err, "warning: "+outputs.Printable(w))
+	}
 	o.Enrich = a.context.Enrich
 	return o, nil
 }

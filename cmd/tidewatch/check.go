@@ -76,6 +76,9 @@ func check(ctx context.Context, t terminal, path string, connect bool) error {
 		}
 		warnings = append(warnings, more...)
 	}
+	for _, w := range known.Warnings() {
+		warnings = append(warnings, "[enrich] "+w)
+	}
 	warnings = append(warnings, missing(cfg)...)
 	for _, w := range warnings {
 		fmt.Fprintln(t.err, "warning: "+outputs.Printable(w))

@@ -132,6 +132,9 @@ func runSidecar(ctx context.Context, t terminal, path string) (err error) {
 	if s.context, err = enrich.Open(enrich.NewZones(cfg.General.Networks()), cfg.Enrich); err != nil {
 		return err
 	}
+	for _, w := range s.context.Warnings() {
+		s.log.Warn("[enrich] " + w)
+	}
 	defer func() {
 		if s.store != nil {
 			err = errors.Join(err, s.store.Close())
