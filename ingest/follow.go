@@ -75,13 +75,14 @@ type Follow struct {
 
 	pool   event.Pool
 	made   atomic.Int64 // batches
-	active atomic.Int64 // feeds
+	active atomic.Int64 // files and streams that hold batches, or may
 	ready  chan *parcel
 
 	// What follows is Fill's own.
 	feeds   []*feed
 	touched []*feed // by the sequence being filled
 	removed []string
+	added   []event.Position // of files that are no feed's
 	seq     uint64
 	held    int
 	clock   int64
@@ -146,6 +147,8 @@ type parcel struct {
 	end  filePosition // moving part of the position behind the parcel
 	rest []byte       // fixed part
 	ids  []string     // of entries that are not lines of a file
+	// known are positions of files that nobody follows.
+	known []event.Position
 }
 
 // NewFollow returns a Follow of the inputs. It opens nothing until Fill. The error
@@ -279,7 +282,8 @@ func (f *Follow) Fill(ctx context.Context, s *event.Sequence) error {
 	for _, key := range f.removed {
 		s.Positions = append(s.Positions, event.Position{Key: key})
 	}
-	f.removed = f.removed[:0]
+	s.Positions = append(s.Positions, f.added...)
+	f.removed, f.added = f.removed[:0], nil
 	return err
 }
 
@@ -300,7 +304,7 @@ func (f *Follow) fill(ctx context.Context, s *event.Sequence) error {
 			f.emit(s, top, limit)
 			continue
 		}
-		if len(s.Events) > 0 || len(f.touched) > 0 || len(f.removed) > 0 {
+		if len(s.Events) > 0 || len(f.touched) > 0 || len(f.removed)+len(f.added) > 0 {
 			return nil
 		}
 		select {
@@ -331,8 +335,9 @@ func (f *Follow) collect() {
 // take takes one parcel.
 func (f *Follow) take(p *parcel) {
 	fd := p.feed
-	if fd == nil { // not of a feed: positions that are to be forgotten
+	if fd == nil { // not of a feed: positions that are to be forgotten, or known
 		f.removed = append(f.removed, p.ids...)
+		f.added = append(f.added, p.known...)
 		return
 	}
 	if !fd.known {
@@ -363,6 +368,9 @@ func (f *Follow) settle(fd *feed) {
 			p.batch.Release()
 		}
 		fd.unsettled.Add(-1)
+		if p.last {
+			f.active.Add(-1)
+		}
 		if p.last && len(fd.queue) == 0 {
 			f.feeds = slices.DeleteFunc(f.feeds, func(o *feed) bool { return o == fd })
 			fd.known = false
@@ -453,6 +461,21 @@ func (f *Follow) emit(s *event.Sequence, fd *feed, limit int64) {
 	f.settle(fd)
 }
 
+// need is how many batches there may be.
+func (f *Follow) need() int64 { return min(parcelsAhead*f.active.Load()+spareInFlight, maxBatches) }
+
+// trim lets go of batches that were made for more files than there are now.
+func (f *Follow) trim() {
+	for f.made.Load() > f.need() {
+		select {
+		case <-f.pool:
+			f.made.Add(-1)
+		default:
+			return
+		}
+	}
+}
+
 // batch returns an empty batch. It makes as many as the feeds need.
 func (f *Follow) batch(ctx context.Context) *event.Batch {
 	select {
@@ -460,7 +483,7 @@ func (f *Follow) batch(ctx context.Context) *event.Batch {
 		return b
 	default:
 	}
-	if n := f.made.Add(1); n <= min(parcelsAhead*f.active.Load()+spareInFlight, maxBatches) {
+	if n := f.made.Add(1); n <= f.need() {
 		return event.NewBatch(f.pool, batchEvents, batchBytes)
 	}
 	f.made.Add(-1)
@@ -483,6 +506,11 @@ func (f *Follow) send(ctx context.Context, p *parcel) bool {
 	case <-ctx.Done():
 		return false
 	}
+}
+
+// know makes positions known to the store.
+func (f *Follow) know(ctx context.Context, positions []event.Position) {
+	f.send(ctx, &parcel{known: positions})
 }
 
 // forget removes positions from the store.

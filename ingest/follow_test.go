@@ -199,6 +199,64 @@ func TestFollowStartsAt(t *testing.T) {
 	f(StartAtBeginning, "a", "b", "c", "d")
 }
 
+// Of many files that a pattern matches, those that nobody has written to for long are not
+// opened until they grow, and are known all the same: by this run and the next.
+func TestFollowSleepers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newFolder(t)
+		in := Input{Path: d.path("eve-*.json")}
+		name := func(i int) string { return fmt.Sprintf("eve-%02d.json", i) }
+		for i := range 40 {
+			d.append(name(i), eveLine(i, i))
+		}
+		opened := func(fr *follower) int {
+			synctest.Wait()
+			return len(fr.follow.inputs[0].open)
+		}
+		old := time.Unix(1_700_100_000, 0).Add(-time.Hour) // before the clock of start
+		for i := range 39 {
+			d.must(os.Chtimes(d.path(name(i)), old, old))
+		}
+		now := old.Add(time.Hour)
+		d.must(os.Chtimes(d.path(name(39)), now, now))
+		fr := start(t, nil, in)
+		time.Sleep(tick)
+		if n := opened(fr); n != 1 {
+			t.Errorf("%d files are open", n)
+		}
+		if n := len(fr.positions); n != 40 {
+			t.Errorf("%d files are known to the store", n)
+		}
+		d.append(name(5), eveLine(100, 100))
+		time.Sleep(tick)
+		fr.want("100")
+		if n := opened(fr); n != 2 {
+			t.Errorf("%d files are open after one has grown", n)
+		}
+		before := fr.stop()
+		for i := range 40 {
+			d.must(os.Chtimes(d.path(name(i)), old, old))
+		}
+		d.append(name(7), eveLine(101, 101))
+		d.must(os.Chtimes(d.path(name(7)), time.Now(), time.Now()))
+		fr = start(t, before, in)
+		time.Sleep(tick)
+		fr.want("101")
+		if n := opened(fr); n != 1 {
+			t.Errorf("%d files are open after a restart", n)
+		}
+		d.append(name(5), eveLine(102, 102))
+		time.Sleep(tick)
+		d.append(name(9), eveLine(103, 103))
+		time.Sleep(tick)
+		fr.want("102", "103")
+		if all := fr.follow.Sources(); len(all) == 0 {
+			t.Error("no sources")
+		}
+		fr.stop()
+	})
+}
+
 // A log that came and went while nobody looked is packed up in the moment in which it is
 // found: it is looked for once more. Until then nothing that comes after it is known to
 // the store: the next run, if this one ends, looks for it too.

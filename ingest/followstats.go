@@ -1,11 +1,6 @@
 package ingest
 
-import (
-	"maps"
-	"slices"
-
-	"tidewatch/event"
-)
+import "tidewatch/event"
 
 // SourceStats is where one source stands.
 type SourceStats struct {
@@ -45,12 +40,16 @@ func (f *Follow) Sources() []SourceStats {
 	var all []SourceStats
 	for _, in := range f.inputs {
 		in.mu.Lock()
-		shown := in.shown
+		shown, idle := in.shown, in.idle
 		in.mu.Unlock()
 		for _, t := range shown {
 			all = append(all, t.snapshot())
 		}
-		if len(shown) == 0 {
+		switch {
+		case len(shown) > 0:
+		case idle > 0:
+			all = append(all, SourceStats{Path: in.Path, Type: TypeFile, State: StateIdle})
+		default:
 			all = append(all, SourceStats{Path: in.Path, Type: TypeFile, State: StateWaiting})
 		}
 	}
@@ -60,14 +59,15 @@ func (f *Follow) Sources() []SourceStats {
 	return all
 }
 
-// show publishes the trails for Sources.
-func (in *fileInput) show() {
-	var shown []*trail
-	for _, path := range slices.Sorted(maps.Keys(in.trails)) {
-		shown = append(shown, in.trails[path])
+// show publishes the trails for Sources, if there are others than there were, or all are
+// to be looked at.
+func (in *fileInput) show(all bool) {
+	if !all && len(in.shown) == len(in.trails) {
+		return
 	}
+	shown := in.sorted(func(*trail) bool { return true })
 	in.mu.Lock()
-	in.shown = shown
+	in.shown, in.idle = shown, len(in.quiet)
 	in.mu.Unlock()
 }
 

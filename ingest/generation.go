@@ -96,6 +96,8 @@ type generation struct {
 	tried  int64   // 1 + the offset behind which something was to be read last; 0: none
 	parcel *parcel // being filled
 	counts counts
+	opened stat // when it was opened
+	old    bool // nobody had written to it for long then, nor has since
 	noTail bool // a tailer could not follow it
 	packed bool // compressed: it is over, and read as a stream
 
@@ -620,6 +622,7 @@ func (g *generation) changed() (bool, error) {
 		return false, nil
 	}
 	g.stat = now
+	g.old = g.old && now == g.opened
 	return true, g.check()
 }
 
@@ -710,7 +713,7 @@ func (g *generation) patience(f fate) time.Duration {
 
 // sleepy reports whether the file is one of many and has been idle for long.
 func (g *generation) sleepy() bool {
-	return g.trail.input.pattern && time.Since(g.grown) >= parkAfter
+	return g.trail.input.pattern && (g.old || time.Since(g.grown) >= parkAfter)
 }
 
 func (g *generation) restIsEmpty() bool {

@@ -66,6 +66,32 @@ func (f fingerprint) fits(head []byte) bool {
 	return len(head) >= f.n && fingerprintOf(head[:f.n]) == f
 }
 
+// opening is the beginning of a file that is compared with those of many others.
+type opening struct {
+	head   []byte
+	prints map[int]fingerprint // of parts of it, by their length
+}
+
+// fits is fingerprint.fits.
+func (o *opening) fits(f fingerprint) bool {
+	if len(o.head) < f.n {
+		return false
+	}
+	p, ok := o.prints[f.n]
+	if !ok {
+		if o.prints == nil {
+			o.prints = map[int]fingerprint{}
+		}
+		p = fingerprintOf(o.head[:f.n])
+		o.prints[f.n] = p
+	}
+	return p == f
+}
+
+// tells reports whether it is known to be f's by nothing else: it fits, and no other log
+// begins like that.
+func (o *opening) tells(f fingerprint) bool { return f.tells() && o.fits(f) && !blank(o.head[:f.n]) }
+
 // beginning is the head of a file that is being read. It grows with the file.
 type beginning struct {
 	known []byte

@@ -244,7 +244,28 @@ func (in *fileInput) recollect() {
 	for _, key := range slices.Sorted(maps.Keys(in.known)) {
 		p := in.known[key].pos
 		if t := in.trail(p.Path); p.later(t.since) {
-			t.since = &p
+			t.since, t.last = &p, key
+		}
+	}
+}
+
+// doubt marks the trails in which files may have come and gone before the first look: all
+// but those whose last file is still where it was. One that had nothing to be told by may
+// be another one.
+func (in *fileInput) doubt() {
+	for path, t := range in.trails {
+		t.gap = true
+		if t.since == nil || !t.since.Head.tells() {
+			continue
+		}
+		if r := in.known[t.last]; r != nil && r.at == path && len(t.gens) == 0 {
+			delete(in.trails, path) // it is asleep
+			continue
+		}
+		for _, g := range t.gens {
+			if g.feed.key == t.last && g.path == path {
+				t.gap, t.since = false, nil
+			}
 		}
 	}
 }
@@ -288,14 +309,14 @@ func (in *fileInput) isKnown(t *trail, path string) bool {
 	if err != nil {
 		return true
 	}
-	known := func(f fingerprint) bool { return f.tells() && f.fits(head) && !blank(head[:f.n]) }
+	o := &opening{head: head}
 	for _, r := range in.known {
-		if known(r.pos.Head) || r.pos.ID.dev == id.dev && r.pos.ID.same(id) && r.pos.Head.fits(head) {
+		if o.tells(r.pos.Head) || r.pos.ID.dev == id.dev && r.pos.ID.same(id) && o.fits(r.pos.Head) {
 			return true
 		}
 	}
 	for _, g := range slices.Concat(t.gens, t.old) {
-		if p := g.place(); known(p.Head) {
+		if p := g.place(); o.tells(p.Head) {
 			return true
 		}
 		if h, err := readHead(g.file); err == nil && !g.packed && fingerprintOf(h).tells() && bytes.HasPrefix(head, h) {

@@ -6,14 +6,16 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"tidewatch/event"
 )
 
 const (
@@ -56,12 +58,18 @@ type fileInput struct {
 	cold    map[string]bool    // paths that were there at the start and could not be read
 	peeker  *peeker
 	globbed time.Time
-	paths   []string
+	paths   []string            // that the pattern matched last
+	matched map[string]bool     // they
+	quiet   map[string]bool     // those whose file was closed and had not changed then
+	closed  map[fileKey]*record // of files that were closed in this run; for one scan
+	inodes  map[uint64]bool     // of those that are known; for one scan
+	parked  []event.Position    // of files that are known from now on and need not be opened
 	found   []found
 
 	mu       sync.Mutex
 	problems map[string]time.Time
 	shown    []*trail // trails, for statistics
+	idle     int      // files that are closed, for statistics
 }
 
 // record is a file that is not open: parked, finished, or from an earlier run.
@@ -71,9 +79,10 @@ type record struct {
 	feed *feed // that had its key last; nil after a start
 	// lost says since when its rest is looked for; zero if it is not.
 	lost   time.Time
-	unread int64 // bytes that were there when it was lost, if known
-	seen   bool  // it was found in the last scan
-	size   int64 // when it was closed
+	unread int64  // bytes that were there when it was lost, if known
+	seen   bool   // it was found in the last scan
+	at     string // where it was found, if it need not be opened
+	size   int64  // when it was closed
 	mtime  int64
 }
 
@@ -87,7 +96,8 @@ type trail struct {
 	old   []*generation // read to their end once, watched for late writes
 	alive time.Time     // when there was such a file
 	gap   bool          // there may be files between the last two that nobody has seen
-	since *filePosition // of those after this one, if a look is to be repeated
+	since *filePosition // of those after this one, if it is not the last one that is known
+	last  string        // the key of the last one that was known at the start
 
 	strange atomic.Bool
 	refused atomic.Uint64
@@ -152,16 +162,25 @@ func (in *fileInput) scan(ctx context.Context, first bool) {
 	if glob {
 		in.globbed = time.Now()
 		in.paths = in.match()
+		in.matched, in.quiet = make(map[string]bool, len(in.paths)), map[string]bool{}
+		for _, path := range in.paths {
+			in.matched[path] = true
+		}
 		for _, r := range in.known {
 			r.seen = false
 		}
 	}
+	in.closed, in.inodes = nil, nil
 	visited := map[string]bool{}
 	for _, path := range in.paths {
+		if !glob && in.quiet[path] {
+			visited[path] = true // there may be thousands: once a second is enough
+			continue
+		}
 		in.visit(path, first, visited)
 	}
 	for path := range in.trails { // where another file of that name may come
-		if !slices.Contains(in.paths, path) {
+		if !in.matched[path] {
 			in.visit(path, first, visited)
 		}
 	}
@@ -176,33 +195,50 @@ func (in *fileInput) scan(ctx context.Context, first bool) {
 		in.try(f, first)
 	}
 	in.found = in.found[:0]
+	if len(in.parked) > 0 {
+		in.follow.log.Info("old logs are not opened until they grow", "path", printable(in.Path), "files", len(in.parked))
+		in.follow.know(ctx, in.parked)
+		in.parked = nil
+	}
 	if glob {
 		in.search()
 		in.prune(ctx)
 	}
 	if first {
-		for _, t := range in.trails {
-			t.gap = true
-		}
+		in.doubt()
 	}
-	for _, path := range slices.Sorted(maps.Keys(in.trails)) {
-		if t := in.trails[path]; t.gap {
-			t.gap = false
-			in.bridge(t)
-		}
+	for _, t := range in.sorted(func(t *trail) bool { return t.gap }) {
+		t.gap = false
+		in.bridge(t)
 	}
-	for _, path := range slices.Sorted(maps.Keys(in.trails)) {
-		t := in.trails[path]
+	for _, t := range in.sorted(func(t *trail) bool { return glob || t.busy() }) {
 		t.advance(ctx)
-		if visited[path] || len(t.gens)+len(t.old) > 0 {
+		if visited[t.path] || t.busy() {
 			t.alive = time.Now()
 		} else if in.pattern && time.Since(t.alive) >= forgetAfter {
-			delete(in.trails, path)
+			delete(in.trails, t.path)
 		}
 		t.show()
 	}
-	in.show()
+	in.show(glob)
+	if glob {
+		in.follow.trim()
+	}
 }
+
+// sorted returns some of the trails, by their paths.
+func (in *fileInput) sorted(which func(*trail) bool) (ts []*trail) {
+	for _, t := range in.trails {
+		if which(t) {
+			ts = append(ts, t)
+		}
+	}
+	slices.SortFunc(ts, func(a, b *trail) int { return strings.Compare(a.path, b.path) })
+	return ts
+}
+
+// busy reports whether a file of the trail is open.
+func (t *trail) busy() bool { return len(t.gens)+len(t.old) > 0 }
 
 // match returns the paths of the input, in order.
 func (in *fileInput) match() []string {
@@ -228,10 +264,9 @@ type found struct {
 
 // rank is lower for a file that may be a known one.
 func (f found) rank(in *fileInput) int {
-	for _, r := range in.known {
-		if r.pos.ID.ino == f.key.ino {
-			return 0
-		}
+	in.index()
+	if in.inodes[f.key.ino] {
+		return 0
 	}
 	return 1
 }
@@ -261,9 +296,11 @@ func (in *fileInput) visit(path string, first bool, visited map[string]bool) {
 		}
 		return
 	}
-	if r := in.closed(k); r != nil {
+	in.index()
+	if r := in.closed[k]; r != nil {
 		r.seen = true
 		if (stat{r.size, r.mtime}) == now {
+			in.quiet[path] = in.pattern
 			if t != nil {
 				t.lose(replaced, nil)
 			}
@@ -272,6 +309,20 @@ func (in *fileInput) visit(path string, first bool, visited map[string]bool) {
 	}
 	if c, ok := in.copies[k]; !ok || c != now {
 		in.found = append(in.found, found{path, k})
+	}
+}
+
+// index prepares closed and inodes, once in a scan.
+func (in *fileInput) index() {
+	if in.closed != nil {
+		return
+	}
+	in.closed, in.inodes = make(map[fileKey]*record, len(in.known)), make(map[uint64]bool, len(in.known))
+	for _, r := range in.known {
+		if r.size >= 0 {
+			in.closed[r.pos.ID.fileKey] = r
+		}
+		in.inodes[r.pos.ID.ino] = true
 	}
 }
 
@@ -286,16 +337,6 @@ func (in *fileInput) try(f found, first bool) {
 	if g != nil {
 		in.adopt(g)
 	}
-}
-
-// closed returns the record of a file that was closed in this run.
-func (in *fileInput) closed(k fileKey) *record {
-	for _, r := range in.known {
-		if r.size >= 0 && r.pos.ID.fileKey == k {
-			return r
-		}
-	}
-	return nil
 }
 
 // take opens a file that is not followed, and finds out whether it is known. It
@@ -318,11 +359,18 @@ func (in *fileInput) take(path string, first bool) (*generation, error) {
 		file.Close()
 		return nil, err
 	}
-	if r := in.recall(id, info.Size(), head, path); r != nil {
+	o := &opening{head: head}
+	if r := in.recall(id, info.Size(), o, path); r != nil {
+		if in.asleep(info, r.pos.Offset) {
+			r.pos.ID = id
+			r.park(info, path)
+			file.Close()
+			return nil, nil
+		}
 		delete(in.known, r.key)
 		return in.resume(r, file, id, info, head, path), nil
 	}
-	if in.isCopy(head) {
+	if in.isCopy(o) {
 		if len(in.copies) >= maxTrails {
 			clear(in.copies)
 		}
@@ -339,10 +387,33 @@ func (in *fileInput) take(path string, first bool) (*generation, error) {
 		pos.Line = 0 // not known
 	}
 	delete(in.cold, path)
+	if in.asleep(info, pos.Offset) {
+		if pos.First, _ = in.peeker.beginning(openPath(file)); pos.First < 0 {
+			pos.First = 0
+		}
+		pos.Updated = time.Now().Unix()
+		r := &record{key: positionKey(in.follow.number.Add(1)), pos: pos}
+		r.park(info, path)
+		in.known[r.key] = r
+		in.parked = append(in.parked, event.Position{Key: r.key, Value: pos.appendFixed(pos.appendMoving(nil))})
+		file.Close()
+		return nil, nil
+	}
 	g := in.generation(positionKey(in.follow.number.Add(1)), pos, file, info, path)
 	g.head.known, g.head.print = head, pos.Head // another one, when it is read, is not this file
 	g.moved = true                              // it is known from now on
 	return g, nil
+}
+
+// asleep reports whether a file that is read up to offset need not be opened: it is one of
+// many, has nothing more, and nobody has written to it for long.
+func (in *fileInput) asleep(info os.FileInfo, offset int64) bool {
+	return in.pattern && offset == info.Size() && time.Since(info.ModTime()) >= parkAfter
+}
+
+// park notes how a file is that is closed.
+func (r *record) park(info os.FileInfo, path string) {
+	r.size, r.mtime, r.seen, r.at = info.Size(), info.ModTime().UnixNano(), true, path
 }
 
 // atEnd reports whether a file that is not known is read from its end.
@@ -367,15 +438,15 @@ func (in *fileInput) atEnd(path string, id identity, info os.FileInfo, first boo
 
 // recall returns the record of a file, if it has one: by which file it is, or where
 // devices have other numbers than they had, by its name and its beginning.
-func (in *fileInput) recall(id identity, size int64, head []byte, path string) *record {
+func (in *fileInput) recall(id identity, size int64, o *opening, path string) *record {
 	var best *record
 	for _, r := range in.known {
 		p := &r.pos
-		if !p.Head.fits(head) || size < p.Offset {
+		if !o.fits(p.Head) || size < p.Offset {
 			continue
 		}
-		exact := p.ID.same(id) && (p.ID.dev == id.dev || p.Head.tells() && !blank(head[:p.Head.n]))
-		moved := (p.Path == path || !r.lost.IsZero()) && p.Head.tells() && !blank(head[:p.Head.n])
+		exact := p.ID.same(id) && (p.ID.dev == id.dev || o.tells(p.Head))
+		moved := (p.Path == path || !r.lost.IsZero()) && o.tells(p.Head)
 		if (exact || moved) && (best == nil || p.Offset > best.pos.Offset) {
 			best = r
 		}
@@ -386,20 +457,20 @@ func (in *fileInput) recall(id identity, size int64, head []byte, path string) *
 // isCopy reports whether a file that a pattern matched begins as another one that is
 // known, record and all: it is a copy of that, and if the other one is cut off, its
 // rest. It is looked at again when it has grown.
-func (in *fileInput) isCopy(head []byte) bool {
+func (in *fileInput) isCopy(o *opening) bool {
 	if !in.pattern {
 		return false
 	}
-	if len(head) == 0 {
+	if len(o.head) == 0 {
 		return true // for now: it may become one, and there is nothing to be read
 	}
 	for _, g := range in.open {
-		if p := g.place(); p.Head.record && p.Head.fits(head) {
+		if p := g.place(); p.Head.record && o.fits(p.Head) {
 			return true
 		}
 	}
 	for _, r := range in.known {
-		if r.pos.Head.record && r.pos.Head.fits(head) {
+		if r.pos.Head.record && o.fits(r.pos.Head) {
 			return true
 		}
 	}
@@ -445,6 +516,8 @@ func (in *fileInput) generation(key string, pos filePosition, file *os.File, inf
 	t := in.trail(pos.Path)
 	g.trail = t
 	g.feed = newFeed(key, t.rank, fileValueAt)
+	g.opened = stat{info.Size(), info.ModTime().UnixNano()}
+	g.old = time.Since(info.ModTime()) >= parkAfter
 	g.size.Store(info.Size())
 	g.at.Store(pos.Offset)
 	g.placed.Store(&pos)
@@ -529,11 +602,8 @@ func (t *trail) advance(ctx context.Context) {
 		if i > 0 {
 			g.before = t.gens[i-1].announced
 		}
-		in.follow.active.Add(1)
-		in.follow.done.Go(func() {
-			defer in.follow.active.Add(-1)
-			g.follow(ctx)
-		})
+		in.follow.active.Add(1) // until its last parcel is used up
+		in.follow.done.Go(func() { g.follow(ctx) })
 	}
 	if len(t.gens) > 0 && !t.gens[0].turned {
 		t.gens[0].turned = true
@@ -543,8 +613,7 @@ func (t *trail) advance(ctx context.Context) {
 
 // reap takes generations that are over out of their trails.
 func (in *fileInput) reap() {
-	for _, path := range slices.Sorted(maps.Keys(in.trails)) {
-		t := in.trails[path]
+	for _, t := range in.sorted((*trail).busy) {
 		over := func(g *generation) bool {
 			out := outcome(g.over.Load())
 			if out == running || out == stopped {
