@@ -92,6 +92,15 @@ func (fr *follower) stop() *follower {
 	fr.cancel()
 	<-fr.done
 	fr.follow.Close()
+	for _, in := range fr.follow.inputs {
+		for _, t := range in.trails {
+			for _, gs := range [][]*generation{t.gens, t.old, t.shown} {
+				if slices.ContainsFunc(gs[len(gs):cap(gs)], func(g *generation) bool { return g != nil }) {
+					fr.t.Errorf("%s: a file that is over is kept in memory", t.path)
+				}
+			}
+		}
+	}
 	time.Sleep(2 * pollEvery) // the tailer's watcher sleeps out
 	return fr
 }

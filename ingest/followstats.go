@@ -75,6 +75,7 @@ func (in *fileInput) show(all bool) {
 func (t *trail) show() {
 	t.mu.Lock()
 	t.shown = append(append(t.shown[:0], t.old...), t.gens...)
+	clear(t.shown[len(t.shown):cap(t.shown)]) // or those that are over stay in memory
 	t.mu.Unlock()
 }
 

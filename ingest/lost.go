@@ -16,8 +16,17 @@ import (
 	"time"
 )
 
-// maxCandidates bounds how many files are looked into for the rest of a log.
-const maxCandidates = 1024
+const (
+	// maxCandidates bounds how many files are looked into for the rest of a log.
+	maxCandidates = 1024
+	// clockSlack is by how much, in seconds, the clock of a sensor may be ahead of that of
+	// the file system. What begins at a time was not written before.
+	clockSlack = 24 * 3600
+	// hopeful is how long the rest of a log is looked for each time that patterns are
+	// expanded; later it is every seldom: archives may have ten thousand files.
+	hopeful = 10 * time.Second
+	seldom  = 10 * time.Second
+)
 
 // search looks for the rest of files that are gone from where they were: renamed,
 // copied, packed up while nobody looked.
@@ -30,6 +39,10 @@ func (in *fileInput) search() {
 		if r.lost.IsZero() {
 			r.lost, r.size = time.Now(), -1
 		}
+		if time.Since(r.lost) > hopeful && time.Since(r.sought) < seldom {
+			continue
+		}
+		r.sought = time.Now()
 		if g := in.find(r); g != nil {
 			delete(in.known, key)
 			in.follow.log.Info("found the rest of a rotated log", "path", printable(r.pos.Path), "in", printable(g.path), "offset", r.pos.Offset)
@@ -45,7 +58,7 @@ func (in *fileInput) search() {
 func (in *fileInput) giveUp(r *record) {
 	delete(in.known, r.key)
 	in.pending = append(in.pending, r.key)
-	if r.feed != nil && r.unread == 0 {
+	if r.ran && r.unread == 0 {
 		return
 	}
 	if t := in.trails[r.pos.Path]; t != nil {
@@ -101,6 +114,9 @@ func (in *fileInput) candidates(path string) []candidate {
 // find looks for the rest of a file that was read up to r.
 func (in *fileInput) find(r *record) *generation {
 	for _, c := range in.candidates(r.pos.Path) {
+		if c.mtime.Unix() < r.pos.First/1e9-clockSlack {
+			break
+		}
 		if in.open[c.key] != nil {
 			continue
 		}
@@ -194,9 +210,8 @@ func (in *fileInput) bridge(t *trail) {
 	if listed != nil {
 		listed()
 	}
-	// What begins later was written later, by the clocks of two hosts. When the last one
-	// was looked at says nothing of that, after a night in which nobody looked.
-	written := before.First/1e9 - 3600
+	// When the last one was looked at says nothing, after a night in which nobody looked.
+	written := before.First/1e9 - clockSlack
 	if before.First == 0 {
 		written = before.Updated - 1
 	}

@@ -76,13 +76,15 @@ type fileInput struct {
 type record struct {
 	key  string
 	pos  filePosition
-	feed *feed // that had its key last; nil after a start
+	ran  bool  // it was followed in this run
+	feed *feed // that had its key last, until all that it gave is used up
 	// lost says since when its rest is looked for; zero if it is not.
 	lost   time.Time
-	unread int64  // bytes that were there when it was lost, if known
-	seen   bool   // it was found in the last scan
-	at     string // where it was found, if it need not be opened
-	size   int64  // when it was closed
+	sought time.Time // when it was looked for last
+	unread int64     // bytes that were there when it was lost, if known
+	seen   bool      // it was found in the last scan
+	at     string    // where it was found, if it need not be opened
+	size   int64     // when it was closed
 	mtime  int64
 }
 
@@ -168,6 +170,9 @@ func (in *fileInput) scan(ctx context.Context, first bool) {
 		}
 		for _, r := range in.known {
 			r.seen = false
+			if r.feed != nil && r.feed.unsettled.Load() == 0 {
+				r.feed = nil
+			}
 		}
 	}
 	in.closed, in.inodes = nil, nil
@@ -587,7 +592,7 @@ func (g *generation) learn(f fate) {
 func (t *trail) advance(ctx context.Context) {
 	for len(t.gens) > 1 && t.gens[0].drained.Load() {
 		t.old = append(t.old, t.gens[0])
-		t.gens = t.gens[1:]
+		t.gens = slices.Delete(t.gens, 0, 1)
 	}
 	in := t.input
 	for i, g := range t.gens {
@@ -630,7 +635,7 @@ func (in *fileInput) reap() {
 // close remembers a generation that is over.
 func (in *fileInput) close(g *generation, out outcome) {
 	delete(in.open, g.id.fileKey)
-	r := &record{key: g.feed.key, pos: g.pos, feed: g.feed, size: g.stat.size, mtime: g.stat.mtime, seen: true}
+	r := &record{key: g.feed.key, pos: g.pos, ran: true, feed: g.feed, size: g.stat.size, mtime: g.stat.mtime, seen: true}
 	r.pos.Head = g.head.print
 	in.known[r.key] = r
 	log := in.follow.log.With("path", printable(g.trail.path))
