@@ -259,8 +259,18 @@ func TestFollowSleepers(t *testing.T) {
 		d.append(name(9), eveLine(103, 103))
 		time.Sleep(tick)
 		fr.want("102", "103")
-		if all := fr.follow.Sources(); len(all) == 0 {
-			t.Error("no sources")
+		for i := range 30 { // somebody tidies up
+			d.must(os.Remove(d.path(name(i))))
+		}
+		time.Sleep(loseAfter + time.Minute)
+		synctest.Wait()
+		if n := len(fr.positions); n != 10+3 { // three were open
+			t.Errorf("%d files are known after 30 of 40 were removed", n)
+		}
+		for _, s := range fr.follow.Sources() {
+			if s.Lost > 0 {
+				t.Errorf("%s: lost", s.Path)
+			}
 		}
 		fr.stop()
 	})

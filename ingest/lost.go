@@ -61,9 +61,7 @@ func (in *fileInput) giveUp(r *record) {
 	if r.ran && r.unread == 0 {
 		return
 	}
-	if t := in.trails[r.pos.Path]; t != nil {
-		t.loss()
-	}
+	in.trail(r.pos.Path).loss()
 	in.follow.log.Error("a log was removed before it was read to its end: what it had more is lost",
 		"path", printable(r.pos.Path), "read", r.pos.Offset, "unread_at_least", r.unread,
 		"hint", "name the folder that rotated logs are moved to in archives")

@@ -76,7 +76,7 @@ type fileInput struct {
 type record struct {
 	key  string
 	pos  filePosition
-	ran  bool  // it was followed in this run
+	ran  bool  // it was followed in this run, or there was no more of it to be read
 	feed *feed // that had its key last, until all that it gave is used up
 	// lost says since when its rest is looked for; zero if it is not.
 	lost   time.Time
@@ -418,7 +418,7 @@ func (in *fileInput) asleep(info os.FileInfo, offset int64) bool {
 
 // park notes how a file is that is closed.
 func (r *record) park(info os.FileInfo, path string) {
-	r.size, r.mtime, r.seen, r.at = info.Size(), info.ModTime().UnixNano(), true, path
+	r.size, r.mtime, r.seen, r.ran, r.at = info.Size(), info.ModTime().UnixNano(), true, true, path
 }
 
 // atEnd reports whether a file that is not known is read from its end.
