@@ -419,6 +419,7 @@ func (in *fileInput) asleep(info os.FileInfo, offset int64) bool {
 // park notes how a file is that is closed.
 func (r *record) park(info os.FileInfo, path string) {
 	r.size, r.mtime, r.seen, r.ran, r.at = info.Size(), info.ModTime().UnixNano(), true, true, path
+	r.lost = time.Time{}
 }
 
 // atEnd reports whether a file that is not known is read from its end.

@@ -619,6 +619,32 @@ func TestSeenAgainIsStored(t *testing.T) {
 	}
 }
 
+// So it is of a target to which sources come back.
+func TestKnownAgainIsStored(t *testing.T) {
+	s, stored, r := New(DefaultConfig(), 1), map[string]string{}, rand.New(rand.NewPCG(1, 8))
+	s.Track()
+	z := enrich.NewZones(nil)
+	ev := &event.Event{
+		Kind: event.KindConn, Proto: event.ProtoTCP, Outcome: event.OutcomeAnswered, Time: int64(1795140000e9),
+		Resp: event.Host{Addr: netip.MustParseAddr("10.0.0.5"), Port: 443},
+	}
+	for range 20_000 {
+		n := r.IntN(1800)
+		ev.Orig.Addr = netip.AddrFrom4([4]byte{10, 1, byte(n >> 8), byte(n)})
+		ev.Time += 1e6
+		z.Enrich(ev)
+		s.Observe(ev, true, true, nil)
+		for _, rec := range s.Cut() {
+			stored[string(rec.Key)] = string(rec.Value)
+		}
+		var w state.Writer
+		to := s.targets[ev.Resp.Hash]
+		if writeTarget(&w, to); stored[string(to.Key(state.KindScanTarget))] != string(w.B) {
+			t.Fatal("what is stored is not what is known")
+		}
+	}
+}
+
 func TestObserveDoesNotAllocate(t *testing.T) {
 	r := newRows()
 	for i := range 40 {

@@ -80,7 +80,11 @@ func (d *Detector) observeTarget(ev *event.Event, dst []event.Observation) []eve
 		d.learnTarget(t.own, ev)
 		d.touchTarget(t)
 	}
+	before := t.known.Present()
 	if !t.known.Add(spread(ev.Orig.Hash, saltHost)) {
+		if t.known.Present() != before { // it was about to be forgotten
+			d.touchTarget(t)
+		}
 		return dst
 	}
 	d.touchTarget(t)
